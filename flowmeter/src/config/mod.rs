@@ -1,0 +1,234 @@
+//! The configuration: every key, its default, its range.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+/// What `flowmeter.toml` holds. Parsed once, checked once, trusted afterwards.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    pub collector: Collector,
+    pub capture: Capture,
+    pub networks: Networks,
+    pub services: Services,
+    pub track: Track,
+    pub output: Output,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Collector {
+    /// `collector.name` in every event; the host name if empty.
+    pub name: String,
+}
+
+/// Where packets are metered, and how.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Capture {
+    /// Interface names or globs; empty: every interface that is up, less loopback and stacked devices.
+    pub interfaces: Vec<String>,
+    /// Names or globs that are never metered.
+    pub exclude: Vec<String>,
+    pub mode: Mode,
+    pub direction: ObservedDirection,
+    /// How TC programs are attached; `auto` takes TCX where the kernel has it (6.6).
+    pub tc_attach: TcAttach,
+    /// 100 ms to 1 h.
+    #[serde(with = "humantime_serde")]
+    pub interval: Duration,
+    /// Flows per interval over all interfaces, 1,024 to 16,777,216; the maps have room for twice as many.
+    pub max_flows: u32,
+    pub tunnels: Tunnels,
+    /// Count one packet in this many, 1 to 65,536; 1 counts all.
+    pub sampling: u32,
+    /// Interfaces (names or globs) whose frames are dropped in the driver after counting: dedicated mirror
+    /// ports only. XDP only.
+    pub drop_after_count: Vec<String>,
+    pub filter: Filter,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Native XDP on hardware whose driver has it, TC on everything else; never generic XDP.
+    #[default]
+    Auto,
+    /// Native XDP at ingress (and TC at egress, which XDP does not see).
+    Xdp,
+    /// TC at ingress and egress.
+    Tc,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum ObservedDirection {
+    Ingress,
+    Egress,
+    #[default]
+    Both,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TcAttach {
+    #[default]
+    Auto,
+    Tcx,
+    Clsact,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tunnels {
+    /// Count the packet as it is on the wire.
+    #[default]
+    Outer,
+    /// Count the innermost packet; kind and id of the tunnel stand in the record.
+    Inner,
+}
+
+/// Which packets are counted at all, decided in the kernel by longest prefix.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Filter {
+    /// If any is given, only packets with an end in one of these are counted.
+    pub allow: Vec<IpNet>,
+    /// Packets with an end in one of these are not counted, unless a longer `allow` prefix covers that end.
+    pub deny: Vec<IpNet>,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Networks {
+    /// What counts as inside. Default: private (RFC 1918), unique local (RFC 4193) and link-local addresses.
+    pub internal: Vec<IpNet>,
+}
+
+/// Own names for ports: `"8443/tcp" = "Intranet"`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(transparent)]
+pub struct Services {
+    pub names: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Track {
+    /// Connections kept at a time, 1,024 to 16,777,216; over it the longest idle ones are ended early.
+    pub max_connections: usize,
+    /// TCP without a packet for this long has ended, 1 s to 24 h.
+    #[serde(with = "humantime_serde")]
+    pub tcp_idle_timeout: Duration,
+    /// The same for everything else, 1 s to 24 h.
+    #[serde(with = "humantime_serde")]
+    pub idle_timeout: Duration,
+    /// A connection is ended and goes on as a new record after this long, 1 min to 7 d.
+    #[serde(with = "humantime_serde")]
+    pub active_timeout: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Output {
+    /// The event file, or `-` for standard output.
+    pub path: PathBuf,
+    pub schema: Schema,
+    pub flows: Flows,
+    /// Rotate at this size in bytes, 1 MiB and more; never sooner than 64 s after the last rotation.
+    pub rotate_bytes: u64,
+    /// Rotate at this age, 2 min and more.
+    #[serde(with = "humantime_serde")]
+    pub rotate_age: Duration,
+    /// Rotated files kept, 1 to 1,000.
+    pub keep: u32,
+    /// Permission bits of a new file, octal text.
+    pub mode: String,
+    /// Bytes of lines kept in memory while the file cannot be written; what is over is withheld and counted.
+    pub retry_buffer_bytes: usize,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Schema {
+    /// The article's shape with the five static fields that Wazuh 4 needs.
+    #[default]
+    Wazuh4,
+    /// ECS names and units only.
+    Ecs,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Flows {
+    #[default]
+    All,
+}
+
+impl Default for Collector {
+    fn default() -> Self {
+        Self { name: String::new() }
+    }
+}
+
+impl Default for Capture {
+    fn default() -> Self {
+        Self {
+            interfaces: Vec::new(),
+            exclude: Vec::new(),
+            mode: Mode::default(),
+            direction: ObservedDirection::default(),
+            tc_attach: TcAttach::default(),
+            interval: Duration::from_secs(10),
+            max_flows: 65_536,
+            tunnels: Tunnels::default(),
+            sampling: 1,
+            drop_after_count: Vec::new(),
+            filter: Filter::default(),
+        }
+    }
+}
+
+impl Default for Networks {
+    fn default() -> Self {
+        let internal = [
+            "10.0.0.0/8",
+            "172.16.0.0/12",
+            "192.168.0.0/16",
+            "169.254.0.0/16",
+            "fc00::/7",
+            "fe80::/10",
+        ];
+        Self {
+            internal: internal.iter().filter_map(|net| net.parse().ok()).collect(),
+        }
+    }
+}
+
+impl Default for Track {
+    fn default() -> Self {
+        Self {
+            max_connections: 262_144,
+            tcp_idle_timeout: Duration::from_secs(300),
+            idle_timeout: Duration::from_secs(60),
+            active_timeout: Duration::from_secs(3600),
+        }
+    }
+}
+
+impl Default for Output {
+    fn default() -> Self {
+        Self {
+            path: PathBuf::from("/var/log/netflow/netflow-wazuh.json"),
+            schema: Schema::default(),
+            flows: Flows::default(),
+            rotate_bytes: 256 << 20,
+            rotate_age: Duration::from_secs(24 * 3600),
+            keep: 7,
+            mode: "0640".to_owned(),
+            retry_buffer_bytes: 64 << 20,
+        }
+    }
+}

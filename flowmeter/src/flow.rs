@@ -1,0 +1,197 @@
+//! What travels between the stages: flow records out of a capture, connection slices out of the tracker.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use flowmeter_common::{
+    FlowCounters, FlowKey, InterfaceCounters, SpillCounters, SpillKey, Tunnel, uncounted::Count,
+};
+
+/// One direction of a flow, as counted since the last drain (IPFIX: flow record).
+///
+/// The times in `counters` are nanoseconds since the Unix epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowRecord {
+    pub key: FlowKey,
+    pub counters: FlowCounters,
+}
+
+/// Everything that one drain of a capture yields.
+#[derive(Debug, Default)]
+pub struct Batch {
+    pub records: Vec<FlowRecord>,
+    pub interfaces: Vec<InterfaceBatch>,
+    pub spill: Vec<(SpillKey, SpillCounters)>,
+    /// Entries that the flow map had room for.
+    pub map_capacity: u64,
+    /// From the flip to the last entry read.
+    pub drain_ns: u64,
+}
+
+/// What one interface saw in the time that a [`Batch`] covers, over all CPUs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InterfaceBatch {
+    pub ifindex: u32,
+    pub counters: InterfaceCounters,
+}
+
+/// One end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Endpoint {
+    pub ip: IpAddr,
+    /// For ICMP the type (of the initiator's end) and the code (of the responder's).
+    pub port: u16,
+}
+
+/// What tells which end opened a connection, the surest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum InitiatorBasis {
+    /// The first packet of one side was a SYN, a SYN-ACK or a lone RST.
+    TcpFlags,
+    /// An ICMP type that is by definition a request or a reply.
+    IcmpType,
+    /// One port is well known and the other is not.
+    Port,
+    /// One side's first packet was earlier.
+    Time,
+    /// Both first packets carry the same time, or one file line holds both: the lower address stands first.
+    Address,
+}
+
+impl InitiatorBasis {
+    /// The name that stands in events.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TcpFlags => "tcp_flags",
+            Self::IcmpType => "icmp_type",
+            Self::Port => "port",
+            Self::Time => "time",
+            Self::Address => "address",
+        }
+    }
+
+    /// How far to trust it.
+    pub const fn confidence(self) -> &'static str {
+        match self {
+            Self::TcpFlags | Self::IcmpType => "high",
+            Self::Port => "medium",
+            Self::Time | Self::Address => "low",
+        }
+    }
+}
+
+/// What became of the attempt, as far as it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Outcome {
+    /// The responder took part: a handshake was completed, or a datagram was answered.
+    Accepted,
+    /// The responder answered with RST.
+    Refused,
+    /// No packet came back.
+    Unanswered,
+    /// SYN and SYN-ACK, never an ACK (TCP only).
+    HalfOpen,
+}
+
+impl Outcome {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Refused => "refused",
+            Self::Unanswered => "unanswered",
+            Self::HalfOpen => "half_open",
+        }
+    }
+}
+
+/// Why a connection's record ended (RFC 7012 and IPFIX flowEndReason, IE 136).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EndReason {
+    IdleTimeout = 1,
+    ActiveTimeout = 2,
+    EndOfFlowDetected = 3,
+    ForcedEnd = 4,
+    LackOfResources = 5,
+}
+
+impl EndReason {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::IdleTimeout => "idle timeout",
+            Self::ActiveTimeout => "active timeout",
+            Self::EndOfFlowDetected => "end of Flow detected",
+            Self::ForcedEnd => "forced end",
+            Self::LackOfResources => "lack of resources",
+        }
+    }
+}
+
+/// One connection's traffic in one interval (biflow, RFC 5103): the unit of detection and of output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slice {
+    /// Where it was seen.
+    pub ifindex: u32,
+    pub vlan_id: u16,
+    pub tunnel: Tunnel,
+    pub tunnel_id: u32,
+    /// Fragments after the first, which have no ports.
+    pub fragment: bool,
+    pub ipv6: bool,
+    pub protocol: u8,
+    pub initiator: Endpoint,
+    pub responder: Endpoint,
+    pub basis: InitiatorBasis,
+    pub outcome: Outcome,
+    /// Same for every slice of a connection, different for any other: from the key and the start.
+    pub id: u64,
+    /// First packet of the connection, nanoseconds since the Unix epoch.
+    pub start_ns: u64,
+    /// Last packet of the connection so far. Never before `start_ns`.
+    pub last_ns: u64,
+    /// True if the initiator's packets were seen leaving the interface.
+    pub initiator_egress: bool,
+    /// What the initiator sent in this interval; all zero if nothing.
+    pub forward: FlowCounters,
+    /// What the responder sent in this interval; all zero if nothing.
+    pub reverse: FlowCounters,
+    /// Set in the last slice of a connection only.
+    pub end: Option<EndReason>,
+}
+
+impl Slice {
+    pub fn packets(&self) -> u64 {
+        self.forward.packets + self.reverse.packets
+    }
+
+    pub fn l3_bytes(&self) -> u64 {
+        self.forward.l3_bytes + self.reverse.l3_bytes
+    }
+
+    pub fn wire_bytes(&self) -> u64 {
+        self.forward.wire_bytes + self.reverse.wire_bytes
+    }
+}
+
+/// One interface's account of one interval: what it saw, what became of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InterfaceStatistics {
+    pub ifindex: u32,
+    pub interface: String,
+    pub start_ns: u64,
+    pub end_ns: u64,
+    pub counters: InterfaceCounters,
+    /// Sum over the slices that were written for this interface.
+    pub exported: Count,
+    pub exported_l3_bytes: u64,
+    /// Slices written.
+    pub exported_slices: u64,
+}
+
+/// An address as the flow key holds it, to what people read.
+pub fn ip_address(address: [u8; 16], ipv6: bool) -> IpAddr {
+    if ipv6 {
+        IpAddr::V6(Ipv6Addr::from(address))
+    } else {
+        let [.., a, b, c, d] = address;
+        IpAddr::from([a, b, c, d])
+    }
+}
