@@ -128,10 +128,7 @@ pub fn parse<F: Frame + ?Sized>(
     inner: bool,
     packet: &mut Packet,
 ) -> Result<(), Uncounted> {
-    let mut vlan_id = 0;
-    let network = link_layer(frame, link, &mut vlan_id)?;
-    ip(frame, network, packet)?;
-    packet.key.vlan_id = vlan_id;
+    parse_outer(frame, link, packet)?;
     if inner {
         for _ in 0..MAX_TUNNELS {
             if !enter_tunnel(frame, packet) {
@@ -139,6 +136,19 @@ pub fn parse<F: Frame + ?Sized>(
             }
         }
     }
+    Ok(())
+}
+
+/// The first half of [`parse`]: the outer IP header and what follows it.
+///
+/// # Errors
+/// As [`parse`].
+#[inline(always)]
+pub fn parse_outer<F: Frame + ?Sized>(frame: &F, link: Link, packet: &mut Packet) -> Result<(), Uncounted> {
+    let mut vlan_id = 0;
+    let network = link_layer(frame, link, &mut vlan_id)?;
+    ip(frame, network, packet)?;
+    packet.key.vlan_id = vlan_id;
     Ok(())
 }
 
@@ -443,9 +453,10 @@ fn ports<F: Frame + ?Sized>(
     Ok(())
 }
 
-/// Replaces `packet` by what is one tunnel further inside; false where there is none that can be read.
+/// The second half of [`parse`], one step of at most [`MAX_TUNNELS`]: replaces `packet` by what is one tunnel
+/// further inside; false where there is none that can be read.
 #[inline(always)]
-fn enter_tunnel<F: Frame + ?Sized>(frame: &F, packet: &mut Packet) -> bool {
+pub fn enter_tunnel<F: Frame + ?Sized>(frame: &F, packet: &mut Packet) -> bool {
     if packet.key.flags.fragment() {
         return false;
     }
