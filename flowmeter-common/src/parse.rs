@@ -11,7 +11,7 @@ use crate::{
 
 /// Bytes of one frame.
 pub trait Frame {
-    /// The `N` bytes at `offset`, or `None` where the frame (or what was captured of it) ends before.
+    /// The `N` bytes at `offset` (at least 2: the BPF verifier does not learn from a check of one byte), or `None` where the frame (or what was captured of it) ends before.
     fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
 }
 
@@ -37,6 +37,7 @@ pub enum Link {
 
 /// Where the counted headers are and what they say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
 pub struct Packet {
     /// `ifindex` and the egress flag are left for the caller to fill in.
     pub key: FlowKey,
@@ -248,7 +249,7 @@ fn mpls<F: Frame + ?Sized>(frame: &F, mut offset: usize) -> Result<Network, Unco
 /// word, RFC 4385) is not IP.
 #[inline(always)]
 fn by_version<F: Frame + ?Sized>(frame: &F, offset: usize) -> Result<Network, Uncounted> {
-    let [first] = frame.load::<1>(offset).ok_or(Uncounted::Truncated)?;
+    let [first, _] = frame.load::<2>(offset).ok_or(Uncounted::Truncated)?;
     match first >> 4 {
         4 => Ok(Network {
             version: Version::V4,
@@ -599,18 +600,20 @@ fn gtp_u<F: Frame + ?Sized>(frame: &F, payload: usize) -> Option<Inside> {
             if next == 0 {
                 break;
             }
-            let [length] = frame.load::<1>(at)?;
+            let [length, _] = frame.load::<2>(at)?;
             if length == 0 {
                 return None;
             }
-            at += usize::from(length) * 4;
-            [next] = frame.load::<1>(at - 1)?;
+            // The type of what follows is the last byte of the last word.
+            at += usize::from(length - 1) * 4;
+            [_, _, _, next] = frame.load::<4>(at)?;
+            at += 4;
         }
         if next != 0 {
             return None;
         }
     }
-    let [first] = frame.load::<1>(at)?;
+    let [first, _] = frame.load::<2>(at)?;
     let ethertype = match first >> 4 {
         4 => ethertype::IPV4,
         6 => ethertype::IPV6,

@@ -26,7 +26,7 @@ use crate::{
     frame::{Linear, Paged},
     maps::{
         ALLOW, COARSE_CLOCK, DENY, FILL_NOTICE, FILTER, FILTER_MODE, FLOWS_0, FLOWS_1, GENERATION,
-        INSERTED, INTERFACES, NOTICES, SAMPLING, SPILL, TUNNELS_INNER,
+        INSERTED, INTERFACES, NOTICES, SAMPLING, SCRATCH, SPILL, TUNNELS_INNER,
     },
 };
 
@@ -54,10 +54,9 @@ pub(crate) fn xdp(ctx: &XdpContext) {
         tag_length: 0,
         gso: Gso::default(),
     };
-    let mut packet = Packet::default();
-    let mut headers_end = 0;
-    let parsed = look::<_, true>(&frame, false, &mut packet, &mut headers_end);
-    account(ctx, parsed, packet, observed);
+    let Some(scratch) = Scratch::of_this_cpu() else { return };
+    let parsed = look::<_, true>(&frame, false, scratch);
+    account(ctx, parsed, &mut scratch.packet, observed);
 }
 
 #[inline(always)]
@@ -69,11 +68,10 @@ pub(crate) fn tc<const ETHERNET: bool>(ctx: &TcContext, egress: bool) {
     };
     let frame_length = ctx.len();
     let frame = Linear::of_skb(ctx);
-    let mut packet = Packet::default();
-    let mut headers_end = 0;
-    let mut parsed = look::<_, ETHERNET>(&frame, size != 0, &mut packet, &mut headers_end);
+    let Some(scratch) = Scratch::of_this_cpu() else { return };
+    let mut parsed = look::<_, ETHERNET>(&frame, size != 0, scratch);
     if parsed == Err(Uncounted::Truncated) && frame.len() < frame_length as usize {
-        parsed = look::<_, ETHERNET>(&Paged(ctx), size != 0, &mut packet, &mut headers_end);
+        parsed = look::<_, ETHERNET>(&Paged(ctx), size != 0, scratch);
     }
     let tagged = vlan_present != 0;
     let observed = Observed {
@@ -82,9 +80,26 @@ pub(crate) fn tc<const ETHERNET: bool>(ctx: &TcContext, egress: bool) {
         frame_length,
         vlan_id: if tagged { vlan_tci as u16 & 0x0fff } else { 0 },
         tag_length: if tagged { 4 } else { 0 },
-        gso: Gso { segments, size, payload_offset: headers_end },
+        gso: Gso { segments, size, payload_offset: scratch.inside.payload_offset },
     };
-    account(ctx, parsed, packet, observed);
+    account(ctx, parsed, &mut scratch.packet, observed);
+}
+
+/// Where a program keeps what it parsed. In a map rather than on the stack, which is small, and because the
+/// verifier does not follow the values in it: paths that differ only in what was parsed are checked once.
+#[repr(C)]
+pub(crate) struct Scratch {
+    packet: Packet,
+    /// The innermost packet that could be read, where it was looked for.
+    inside: Packet,
+}
+
+impl Scratch {
+    #[inline(always)]
+    fn of_this_cpu() -> Option<&'static mut Self> {
+        // SAFETY: a live map value of this CPU, on which no other program of ours runs before this one ends.
+        SCRATCH.get_ptr_mut(0).map(|scratch| unsafe { &mut *scratch })
+    }
 }
 
 /// Parses, and finds where the headers end that every segment of a super-packet repeats: behind the
@@ -96,21 +111,21 @@ pub(crate) fn tc<const ETHERNET: bool>(ctx: &TcContext, egress: bool) {
 fn look<F: flowmeter_common::Frame, const ETHERNET: bool>(
     frame: &F,
     super_packet: bool,
-    packet: &mut Packet,
-    headers_end: &mut u32,
+    scratch: &mut Scratch,
 ) -> Result<(), Uncounted> {
-    parse_outer(frame, if ETHERNET { Link::Ethernet } else { Link::Ip }, packet)?;
+    let link = if ETHERNET { Link::Ethernet } else { Link::Ip };
+    scratch.inside.payload_offset = 0;
+    parse_outer(frame, link, &mut scratch.packet)?;
     let inner = TUNNELS_INNER.load() != 0;
     if inner || super_packet {
-        let mut inside = *packet;
+        scratch.inside = scratch.packet;
         for _ in 0..MAX_TUNNELS {
-            if !step_inside(frame, &mut inside) {
+            if !step_inside(frame, &mut scratch.inside) {
                 break;
             }
         }
-        *headers_end = inside.payload_offset;
         if inner {
-            *packet = inside;
+            scratch.packet = scratch.inside;
         }
     }
     Ok(())
@@ -125,7 +140,7 @@ fn step_inside<F: flowmeter_common::Frame>(frame: &F, packet: &mut Packet) -> bo
 fn account<C: EbpfContext>(
     ctx: &C,
     parsed: Result<(), Uncounted>,
-    mut packet: Packet,
+    packet: &mut Packet,
     observed: Observed,
 ) {
     let Some(generation) = GENERATION.get(0) else { return };
@@ -146,7 +161,7 @@ fn account<C: EbpfContext>(
             if observed.tag_length != 0 {
                 packet.key.vlan_id = observed.vlan_id;
             }
-            (sizes, admit_and_count(generation, &packet, sizes))
+            (sizes, admit_and_count(generation, packet, sizes))
         }
         Err(reason) => {
             let packets = observed.gso.count(observed.frame_length);
@@ -168,7 +183,7 @@ fn account<C: EbpfContext>(
             (*uncounted).packets += u64::from(wire.packets);
             (*uncounted).wire_bytes += wire.wire_bytes;
         }
-        log_uncounted(ctx, reason, observed.ifindex, observed.frame_length, &packet);
+        log_uncounted(ctx, reason, observed.ifindex, observed.frame_length, packet);
     }
 }
 
@@ -216,7 +231,7 @@ fn admit_and_count(generation: u32, packet: &Packet, sizes: Sizes) -> Result<(),
     let now_ns =
         if COARSE_CLOCK.load() != 0 { unsafe { bpf_ktime_get_coarse_ns() } } else { unsafe { bpf_ktime_get_ns() } };
     let counters =
-        if generation == 0 { FLOWS_0.get_ptr_mut(packet.key) } else { FLOWS_1.get_ptr_mut(packet.key) };
+        if generation == 0 { FLOWS_0.get_ptr_mut(&packet.key) } else { FLOWS_1.get_ptr_mut(&packet.key) };
     match counters {
         Some(counters) => {
             add(counters, packet.tcp_flags, sizes, now_ns);
@@ -252,14 +267,14 @@ fn verdict(address: [u8; 16]) -> u8 {
 fn insert(generation: u32, packet: &Packet, sizes: &Sizes, now_ns: u64) -> i32 {
     let flows = if generation == 0 { &FLOWS_0 } else { &FLOWS_1 };
     let first = FlowCounters::first(*sizes, packet.tcp_flags, now_ns);
-    match flows.insert(packet.key, first, u64::from(BPF_NOEXIST)) {
+    match flows.insert(&packet.key, first, u64::from(BPF_NOEXIST)) {
         Ok(()) => {
             tell_fill(generation);
             0
         }
         Err(EEXIST) => {
             // Another CPU was first; its entry stays until the next generation.
-            let Some(counters) = flows.get_ptr_mut(packet.key) else { return EEXIST };
+            let Some(counters) = flows.get_ptr_mut(&packet.key) else { return EEXIST };
             add(counters, packet.tcp_flags, *sizes, now_ns);
             0
         }

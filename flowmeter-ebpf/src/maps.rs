@@ -4,7 +4,7 @@
 use aya_ebpf::{
     Global,
     macros::map,
-    maps::{Array, HashMap, LpmTrie, PerCpuHashMap, RingBuf},
+    maps::{Array, HashMap, LpmTrie, PerCpuArray, PerCpuHashMap, RingBuf},
 };
 use flowmeter_common::{
     FlowCounters, FlowKey, InterfaceCounters, InterfaceGeneration, SpillCounters, SpillKey,
@@ -34,6 +34,9 @@ pub(crate) static NOTICES: RingBuf = RingBuf::with_byte_size(4096, 0);
 #[map]
 pub(crate) static INTERFACES: PerCpuHashMap<InterfaceGeneration, InterfaceCounters> =
     PerCpuHashMap::with_max_entries(2048, 0);
+
+#[map]
+pub(crate) static SCRATCH: PerCpuArray<crate::account::Scratch> = PerCpuArray::with_max_entries(1, 0);
 
 #[map]
 pub(crate) static SPILL: HashMap<SpillKey, SpillCounters> = HashMap::with_max_entries(8192, 0);
