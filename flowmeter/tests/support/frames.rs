@@ -3,6 +3,7 @@
 //! The same table is run through the parser in user space and through the programs in the kernel.
 
 #![allow(dead_code, reason = "each test takes what it needs of this table")]
+#![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "a wrong table must fail its test")]
 
 use flowmeter_common::{FlowKey, KeyFlags, Link, Sizes, Tunnel, Uncounted, flow::tcp_flags};
 
