@@ -201,9 +201,9 @@ impl FlowCounters {
             self.first_tcp_flags = other.first_tcp_flags;
         }
         self.last_ns = self.last_ns.max(other.last_ns);
-        self.packets += other.packets;
-        self.l3_bytes += other.l3_bytes;
-        self.wire_bytes += other.wire_bytes;
+        self.packets = self.packets.saturating_add(other.packets);
+        self.l3_bytes = self.l3_bytes.saturating_add(other.l3_bytes);
+        self.wire_bytes = self.wire_bytes.saturating_add(other.wire_bytes);
         self.syn = self.syn.saturating_add(other.syn);
         self.syn_ack = self.syn_ack.saturating_add(other.syn_ack);
         self.fin = self.fin.saturating_add(other.fin);

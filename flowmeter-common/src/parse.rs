@@ -323,6 +323,8 @@ fn ipv6<F: Frame + ?Sized>(frame: &F, offset: usize, packet: &mut Packet) -> Res
     } else {
         u32::from(payload_length) + 40
     };
+    // Behind the packet there may be padding: a next header read from it would be a wrong one.
+    let end = packet.l3_end();
     let mut at = offset + 40;
     let mut later_fragment = false;
     let mut first_of_several = false;
@@ -341,6 +343,9 @@ fn ipv6<F: Frame + ?Sized>(frame: &F, offset: usize, packet: &mut Packet) -> Res
             at += (usize::from(header[1]) + 2) * 4;
         } else {
             at += (usize::from(header[1]) + 1) * 8;
+        }
+        if at as u32 > end {
+            return Err(Uncounted::Truncated);
         }
         next = header[0];
     }
@@ -394,12 +399,8 @@ fn transport<F: Frame + ?Sized>(
         packet.key.flags = KeyFlags(packet.key.flags.0 | KeyFlags::FRAGMENT);
         return Ok(());
     }
-    // Behind the IP packet there may be padding: a port read from it would be a wrong one.
-    let end = if packet.l3_length == 0 {
-        u32::MAX
-    } else {
-        packet.l3_offset + packet.l3_length
-    };
+    // The same for a port.
+    let end = packet.l3_end();
     let header_within = |length: u32| offset as u32 + length <= end;
     match packet.key.protocol {
         protocol::TCP => {
@@ -408,11 +409,10 @@ fn transport<F: Frame + ?Sized>(
                 // RFC 9293 section 3.1: data offset in 4-byte words, then the flags.
                 let [data_offset, flags] = frame.load::<2>(offset + 12).ok_or(Uncounted::Truncated)?;
                 packet.tcp_flags = flags;
+                // Ports and flags stand before the options, so a lying data offset makes no key wrong; and a
+                // flood of such segments must still be seen where it goes.
                 let header_length = u32::from(data_offset >> 4) * 4;
-                if header_length < 20 {
-                    return Err(Uncounted::Malformed);
-                }
-                packet.payload_offset += header_length;
+                packet.payload_offset += if header_length < 20 { 20 } else { header_length };
             } else if !first_of_several {
                 return Err(Uncounted::Truncated);
             }
@@ -472,6 +472,11 @@ pub fn enter_tunnel<F: Frame + ?Sized>(frame: &F, packet: &mut Packet) -> bool {
     if ip(frame, network, &mut candidate).is_err() {
         return false;
     }
+    // An inner packet that is longer than what carries it is a fragment's, padding, or a lie.
+    let end = packet.l3_end();
+    if candidate.l3_offset > end || (candidate.l3_length != 0 && candidate.l3_end() > end) {
+        return false;
+    }
     candidate.key.vlan_id = packet.key.vlan_id;
     candidate.key.flags = candidate.key.flags.with_tunnel(inside.tunnel);
     candidate.key.tunnel_id = inside.id;
@@ -511,6 +516,8 @@ fn tunnel<F: Frame + ?Sized>(frame: &F, packet: &Packet) -> Option<Inside> {
             let has_key = flags & 0x20 != 0;
             let sequence = usize::from(flags & 0x10 != 0) * 4;
             match version & 0x07 {
+                // RFC 1701's source routes are of any length, and long out of use (RFC 2784 section 2.3).
+                _ if flags & 0x40 != 0 => None,
                 // RFC 2890 section 2: checksum, key, sequence number, each present by its flag.
                 0 => {
                     let key_at = payload + 4 + checksum;
@@ -631,6 +638,16 @@ fn gtp_u<F: Frame + ?Sized>(frame: &F, payload: usize) -> Option<Inside> {
 }
 
 impl Packet {
+    /// Where the counted IP packet ends in the frame; no bound where the header does not tell.
+    #[inline(always)]
+    fn l3_end(&self) -> u32 {
+        if self.l3_length == 0 {
+            u32::MAX
+        } else {
+            self.l3_offset + self.l3_length
+        }
+    }
+
     /// What the frame adds to its flow's counters.
     ///
     /// `frame_length` is the length on L2 without the frame check sequence (of the super-packet, with

@@ -1,0 +1,105 @@
+//! Files that are open only while their time is replayed.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{Interfaces, Source};
+use crate::capture::{
+    aggregate::Aggregate,
+    input::{BytesRead, Input},
+    problem::{Problem, What},
+};
+
+/// Chooses the reader of a file by its content ([`Input::head`]). Given the name that problems are told with.
+pub type Reader = fn(String, Input) -> Box<dyn Source>;
+
+/// A file on disk, or standard input.
+///
+/// A regular file is opened once to see when it starts, and again when its first item is counted: a
+/// directory of rotated captures takes one open file at a time, not all of them.
+pub struct FileSource {
+    path: PathBuf,
+    bytes_read: BytesRead,
+    reader: Reader,
+    state: State,
+}
+
+enum State {
+    New,
+    /// Its first item's time is known.
+    Waiting,
+    Open(Box<dyn Source>),
+    Ended,
+}
+
+impl FileSource {
+    /// `path` may be `-` for standard input.
+    pub fn new(path: &Path, bytes_read: &BytesRead, reader: Reader) -> Self {
+        Self { path: path.to_owned(), bytes_read: Arc::clone(bytes_read), reader, state: State::New }
+    }
+
+    fn open(&self, bytes_read: BytesRead) -> Result<Box<dyn Source>, Problem> {
+        let file = self.path.display().to_string();
+        match Input::open(&self.path, bytes_read) {
+            Ok(input) => Ok((self.reader)(file, input)),
+            Err(error) => Err(Problem { file, offset: 0, what: What::Open(error) }),
+        }
+    }
+
+    /// Looks at the first item of a file that can be opened again; others are kept open.
+    fn start(&mut self) -> Result<Option<u64>, Problem> {
+        self.state = State::Ended;
+        if !self.path.is_file() {
+            let source = self.open(Arc::clone(&self.bytes_read))?;
+            self.state = State::Open(source);
+            return self.advance();
+        }
+        let mut source = self.open(BytesRead::default())?;
+        let first = source.advance();
+        match first {
+            Ok(None) => {}
+            Ok(Some(_)) => self.state = State::Waiting,
+            // Told now; there may be items behind it.
+            Err(_) => self.state = State::Open(source),
+        }
+        first
+    }
+}
+
+impl Source for FileSource {
+    fn advance(&mut self) -> Result<Option<u64>, Problem> {
+        match &mut self.state {
+            State::New => self.start(),
+            State::Waiting | State::Ended => Ok(None),
+            State::Open(source) => {
+                let time = source.advance();
+                if matches!(time, Ok(None)) {
+                    self.state = State::Ended;
+                }
+                time
+            }
+        }
+    }
+
+    fn count(&mut self, into: &mut Aggregate, interfaces: &mut Interfaces) -> Option<Problem> {
+        if matches!(self.state, State::Waiting) {
+            self.state = State::Ended;
+            let reopened = self.open(Arc::clone(&self.bytes_read)).and_then(|mut source| {
+                // The item whose time is known already.
+                let first = source.advance()?;
+                Ok((source, first))
+            });
+            match reopened {
+                Ok((source, Some(_))) => self.state = State::Open(source),
+                Ok((_, None)) => {}
+                Err(problem) => return Some(problem),
+            }
+        }
+        match &mut self.state {
+            State::Open(source) => source.count(into, interfaces),
+            _ => None,
+        }
+    }
+}
