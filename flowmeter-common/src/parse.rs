@@ -454,40 +454,64 @@ fn ports<F: Frame + ?Sized>(
     Ok(())
 }
 
-/// The second half of [`parse`], one step of at most [`MAX_TUNNELS`]: replaces `packet` by what is one tunnel
-/// further inside; false where there is none that can be read.
+/// Replaces `packet` by what is one tunnel further inside; false where there is none that can be read.
 #[inline(always)]
-pub fn enter_tunnel<F: Frame + ?Sized>(frame: &F, packet: &mut Packet) -> bool {
+fn enter_tunnel<F: Frame + ?Sized>(frame: &F, packet: &mut Packet) -> bool {
+    let mut inside = Inside::default();
+    let mut candidate = Packet::default();
+    find_tunnel(frame, packet, &mut inside)
+        && parse_outer(frame, inside.link(), &mut candidate).is_ok()
+        && adopt(packet, &candidate, &inside)
+}
+
+/// What a tunnel header leads to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Inside {
+    id: u32,
+    offset: u32,
+    ethertype: u16,
+    tunnel: Tunnel,
+}
+
+impl Inside {
+    /// Where the inner packet starts.
+    #[inline(always)]
+    pub fn link(&self) -> Link {
+        Link::EtherType { ethertype: self.ethertype, offset: self.offset as usize }
+    }
+}
+
+/// The first of the three steps into a tunnel, which [`parse`] takes in one go and the kernel programs one by
+/// one, for the verifier's sake: looks behind `packet` for a tunnel header.
+#[inline(always)]
+pub fn find_tunnel<F: Frame + ?Sized>(frame: &F, packet: &Packet, inside: &mut Inside) -> bool {
     if packet.key.flags.fragment() {
         return false;
     }
-    let Some(inside) = tunnel(frame, packet) else {
-        return false;
-    };
-    let mut ignored = 0;
-    let Ok(network) = link_layer(frame, inside.link, &mut ignored) else {
-        return false;
-    };
-    let mut candidate = Packet::default();
-    if ip(frame, network, &mut candidate).is_err() {
-        return false;
+    match tunnel(frame, packet) {
+        Some(found) => {
+            *inside = found;
+            true
+        }
+        None => false,
     }
-    // An inner packet that is longer than what carries it is a fragment's, padding, or a lie.
+}
+
+/// The last step, after `candidate` was parsed at [`Inside::link`]: takes it, unless it is longer than what
+/// carries it (a fragment's, padding, or a lie).
+#[inline(always)]
+pub fn adopt(packet: &mut Packet, candidate: &Packet, inside: &Inside) -> bool {
     let end = packet.l3_end();
     if candidate.l3_offset > end || (candidate.l3_length != 0 && candidate.l3_end() > end) {
         return false;
     }
-    candidate.key.vlan_id = packet.key.vlan_id;
-    candidate.key.flags = candidate.key.flags.with_tunnel(inside.tunnel);
-    candidate.key.tunnel_id = inside.id;
-    *packet = candidate;
+    let vlan_id = packet.key.vlan_id;
+    *packet = *candidate;
+    packet.key.vlan_id = vlan_id;
+    packet.key.flags = candidate.key.flags.with_tunnel(inside.tunnel);
+    packet.key.tunnel_id = inside.id;
     true
-}
-
-struct Inside {
-    tunnel: Tunnel,
-    id: u32,
-    link: Link,
 }
 
 #[inline(always)]
@@ -500,11 +524,7 @@ fn tunnel<F: Frame + ?Sized>(frame: &F, packet: &Packet) -> Option<Inside> {
         } else {
             (ethertype, offset)
         };
-        Some(Inside {
-            tunnel,
-            id,
-            link: Link::EtherType { ethertype, offset },
-        })
+        Some(Inside { tunnel, id, ethertype, offset: offset as u32 })
     };
     match packet.key.protocol {
         protocol::IPV4 => inside(Tunnel::IpInIp, 0, ethertype::IPV4, payload),
@@ -630,10 +650,8 @@ fn gtp_u<F: Frame + ?Sized>(frame: &F, payload: usize) -> Option<Inside> {
     Some(Inside {
         tunnel: Tunnel::GtpU,
         id,
-        link: Link::EtherType {
-            ethertype,
-            offset: at,
-        },
+        ethertype,
+        offset: at as u32,
     })
 }
 

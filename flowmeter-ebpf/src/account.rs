@@ -18,7 +18,7 @@ use flowmeter_common::{
     FlowCounters, FlowKey, Gso, InterfaceCounters, InterfaceGeneration, KeyFlags, Link, Packet, Sizes,
     SpillCounters, SpillKey, Uncounted,
     flow::{flag_count, tcp_flags},
-    parse::{MAX_TUNNELS, enter_tunnel, parse_outer},
+    parse::{Inside, MAX_TUNNELS, adopt, find_tunnel, parse_outer},
 };
 
 use crate::{
@@ -92,6 +92,8 @@ pub(crate) struct Scratch {
     packet: Packet,
     /// The innermost packet that could be read, where it was looked for.
     inside: Packet,
+    candidate: Packet,
+    tunnel: Inside,
 }
 
 impl Scratch {
@@ -120,7 +122,7 @@ fn look<F: flowmeter_common::Frame, const ETHERNET: bool>(
     if inner || super_packet {
         scratch.inside = scratch.packet;
         for _ in 0..MAX_TUNNELS {
-            if !step_inside(frame, &mut scratch.inside) {
+            if !(find(frame, scratch) && parse_inside(frame, scratch)) {
                 break;
             }
         }
@@ -132,8 +134,14 @@ fn look<F: flowmeter_common::Frame, const ETHERNET: bool>(
 }
 
 #[inline(never)]
-fn step_inside<F: flowmeter_common::Frame>(frame: &F, packet: &mut Packet) -> bool {
-    enter_tunnel(frame, packet)
+fn find<F: flowmeter_common::Frame>(frame: &F, scratch: &mut Scratch) -> bool {
+    find_tunnel(frame, &scratch.inside, &mut scratch.tunnel)
+}
+
+#[inline(never)]
+fn parse_inside<F: flowmeter_common::Frame>(frame: &F, scratch: &mut Scratch) -> bool {
+    parse_outer(frame, scratch.tunnel.link(), &mut scratch.candidate).is_ok()
+        && adopt(&mut scratch.inside, &scratch.candidate, &scratch.tunnel)
 }
 
 #[inline(always)]
