@@ -67,7 +67,7 @@ pub struct Run {
     /// Interface name or glob; repeat for more [default: all that are up, each packet once]
     #[arg(short, long, value_name = "IF", help_heading = "Capture")]
     pub interface: Vec<String>,
-    /// Where to attach: native XDP where the hardware has it, or TC
+    /// XDP or TC; auto takes native XDP on hardware that has it, TC on everything else [default: auto]
     #[arg(
         long,
         value_enum,
@@ -76,7 +76,7 @@ pub struct Run {
         help_heading = "Capture"
     )]
     pub mode: Option<Mode>,
-    /// Which packets to count, as the interface sees them
+    /// Count what enters the interface, what leaves it, or both [default: both]
     #[arg(
         long,
         value_enum,
@@ -100,7 +100,7 @@ pub struct Run {
         help_heading = "Events"
     )]
     pub internal_networks: Option<Vec<IpNet>>,
-    /// Which flows are written
+    /// Which flows are written [default: all]
     #[arg(
         long,
         value_enum,
@@ -153,7 +153,9 @@ pub struct Configuration {
 pub enum LogLevel {
     Error,
     Warn,
+    /// Also what an empty variable means: the same as an unset one.
     #[default]
+    #[value(alias = "", help = None)]
     Info,
     Debug,
     Trace,

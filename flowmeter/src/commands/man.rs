@@ -45,20 +45,36 @@ pub(super) fn run() -> Result<()> {
         render_subcommand(subcommand, &mut page)?;
     }
     page.write_all(FILES.as_bytes())?;
-    man.render_extra_section(&mut page)?;
+    render_after_help(&command, ".SH", &mut page)?;
     super::print(page)
 }
 
 /// A section of its own, with what would be the sections of its page as subsections.
 fn render_subcommand(command: &Command, page: &mut Vec<u8>) -> Result<()> {
-    let man = Man::new(command.clone());
+    // It stands once, among the options of the whole.
+    let man = Man::new(command.clone().mut_arg("log_level", |option| option.hide(true)));
     let mut sections = Vec::new();
     man.render_synopsis_section(&mut sections)?;
     man.render_description_section(&mut sections)?;
     man.render_options_section(&mut sections)?;
-    man.render_extra_section(&mut sections)?;
     writeln!(page, ".SH \"FLOWMETER {}\"", command.get_name().to_uppercase())?;
-    let sections = String::from_utf8(sections)?;
-    page.write_all(sections.replace(".SH ", ".SS ").as_bytes())?;
+    page.write_all(String::from_utf8(sections)?.replace(".SH ", ".SS ").as_bytes())?;
+    render_after_help(command, ".SS", page)
+}
+
+/// A paragraph that begins with a title line is a section; lines stay as they are.
+fn render_after_help(command: &Command, section: &str, page: &mut Vec<u8>) -> Result<()> {
+    let Some(text) = command.get_after_help() else {
+        return Ok(());
+    };
+    let text = text.to_string().replace('-', "\\-");
+    for paragraph in text.split("\n\n") {
+        let (title, lines) = paragraph.split_once(":\n").unwrap_or(("", paragraph));
+        match title {
+            "" => writeln!(page, ".PP")?,
+            title => writeln!(page, "{section} {}", title.to_uppercase())?,
+        }
+        writeln!(page, ".nf\n{lines}\n.fi")?;
+    }
     Ok(())
 }

@@ -13,6 +13,7 @@ use toml::{Table, de::DeTable};
 
 use super::{
     Config,
+    form::plain,
     keys::{Keys, join},
 };
 
@@ -69,28 +70,24 @@ impl File {
         let mut places = Places {
             keys,
             values: BTreeMap::new(),
-            unknown: None,
+            wrong: None,
         };
         match DeTable::parse(&file.text) {
             Ok(table) => places.walk("", table.get_ref()),
-            Err(error) => return Err(file.error(error.span(), error.message())),
+            Err(error) => return Err(file.error(error.span(), &plain(&error))),
         }
-        if let Some((key, place)) = places.unknown {
-            let closest = keys.closest(&key);
-            return Err(file.error(
-                Some(place),
-                &format!("unknown key `{key}`; did you mean `{closest}`?"),
-            ));
+        if let Some((place, message)) = places.wrong {
+            return Err(file.error(Some(place), &message));
         }
         file.values = places.values;
         if let Err(error) = toml::from_str::<Config>(&file.text) {
             let message = match error.span().and_then(|place| file.key_at(place.start)) {
-                Some(key) => format!("{key}: {}", error.message()),
-                None => error.message().to_owned(),
+                Some(key) => format!("{key}: {}", plain(&error)),
+                None => plain(&error),
             };
             return Err(file.error(error.span(), &message));
         }
-        file.table = toml::from_str(&file.text).map_err(|error| file.error(error.span(), error.message()))?;
+        file.table = toml::from_str(&file.text).map_err(|error| file.error(error.span(), &plain(&error)))?;
         Ok(file)
     }
 
@@ -126,7 +123,6 @@ impl File {
     /// The message, then the line that it is about, as the compiler and the toml crate show it.
     fn error(&self, place: Option<Range<usize>>, message: &str) -> anyhow::Error {
         let path = self.path.display();
-        let message = message.trim_end();
         let Some(place) = place else {
             return anyhow!("{path}: {message}");
         };
@@ -161,11 +157,11 @@ impl File {
     }
 }
 
-/// Where the values stand, and the first key that is not one of ours.
+/// Where the values stand, and the first thing that is not what we know.
 struct Places<'a> {
     keys: &'a Keys,
     values: BTreeMap<String, Range<usize>>,
-    unknown: Option<(String, Range<usize>)>,
+    wrong: Option<(Range<usize>, String)>,
 }
 
 impl Places<'_> {
@@ -175,22 +171,26 @@ impl Places<'_> {
             if self.keys.is_value(&key) {
                 self.values.insert(key, value.span());
             } else if !self.keys.is_table(&key) {
-                self.found_unknown(key, name.span());
+                let closest = self.keys.closest(&key);
+                self.found(
+                    name.span(),
+                    format!("unknown key `{key}`; did you mean `{closest}`?"),
+                );
             } else if let Some(inner) = value.get_ref().as_table() {
                 self.walk(&key, inner);
             } else {
-                self.values.insert(key, value.span());
+                self.found(value.span(), format!("{key}: expected a table, written [{key}]"));
             }
         }
     }
 
-    fn found_unknown(&mut self, key: String, place: Range<usize>) {
+    fn found(&mut self, place: Range<usize>, message: String) {
         let first = self
-            .unknown
+            .wrong
             .as_ref()
-            .is_none_or(|(_, other)| place.start < other.start);
+            .is_none_or(|(other, _)| place.start < other.start);
         if first {
-            self.unknown = Some((key, place));
+            self.wrong = Some((place, message));
         }
     }
 }

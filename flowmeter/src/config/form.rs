@@ -32,7 +32,7 @@ pub(super) mod durations {
 
     use serde::{Deserializer, Serializer};
 
-    use super::DurationText;
+    use super::{Text, duration};
 
     pub(in crate::config) fn serialize<S: Serializer>(
         value: &Duration,
@@ -44,32 +44,41 @@ pub(super) mod durations {
     pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Duration, D::Error> {
-        deserializer.deserialize_str(DurationText)
+        deserializer.deserialize_str(Text {
+            read: duration,
+            expected: "a duration in quotes, such as \"500ms\", \"10s\", \"5m\" or \"1h\"",
+        })
     }
 }
 
-struct DurationText;
+/// Text read by one of the functions above. As a visitor, so that an error points at this value and not at the
+/// list around it.
+struct Text<T> {
+    read: fn(&str) -> Result<T, String>,
+    expected: &'static str,
+}
 
-impl de::Visitor<'_> for DurationText {
-    type Value = Duration;
+impl<T> de::Visitor<'_> for Text<T> {
+    type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a duration in quotes, such as \"500ms\", \"10s\", \"5m\" or \"1h\"")
+        f.write_str(self.expected)
     }
 
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Duration, E> {
-        duration(text).map_err(E::custom)
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        (self.read)(text).map_err(E::custom)
     }
 }
 
-/// An element of its own, so that an error points at this network and not at the whole list.
 struct Network(IpNet);
 
 impl<'de> Deserialize<'de> for Network {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        network(&String::deserialize(deserializer)?)
-            .map(Network)
-            .map_err(de::Error::custom)
+        let text = Text {
+            read: network,
+            expected: "a network in quotes, such as \"10.0.0.0/8\"",
+        };
+        deserializer.deserialize_str(text).map(Network)
     }
 }
 
@@ -106,4 +115,13 @@ impl<T: TryFrom<u64>> de::Visitor<'_> for WholeNumber<T> {
             Err(_) => Err(E::invalid_value(de::Unexpected::Signed(value), &self)),
         }
     }
+}
+
+/// An error's message in the words of the file, not of the program.
+pub(super) fn plain(error: &toml::de::Error) -> String {
+    error
+        .message()
+        .trim_end()
+        .replace("expected a sequence", "expected a list in brackets")
+        .replace("unknown variant", "unknown value")
 }

@@ -13,6 +13,7 @@ use toml::{Table, Value};
 use super::{
     Config, Problem,
     file::File,
+    form::plain,
     keys::{self, Keys},
 };
 
@@ -173,7 +174,7 @@ impl Layers {
         }
         table.insert(name.to_owned(), value);
         self.config = Config::deserialize(self.table.clone())
-            .map_err(|error| anyhow!("{}: {}", told(&origin, key), error.message().trim_end()))?;
+            .map_err(|error| anyhow!("{}: {}", told(&origin, key), plain(&error)))?;
         self.origins.insert(key.to_owned(), origin);
         Ok(())
     }
