@@ -113,7 +113,7 @@ pub struct Run {
     #[arg(short, long, value_name = "FILE|-", value_hint = ValueHint::FilePath, help_heading = "Events")]
     pub output: Option<String>,
     /// Stop after this long, such as 60s [default: run until SIGTERM or Ctrl-C]
-    #[arg(long, value_parser = config::duration)]
+    #[arg(long, value_parser = lasting)]
     pub duration: Option<Duration>,
     #[command(flatten)]
     pub configuration: Configuration,
@@ -221,6 +221,14 @@ impl Run {
             options,
             ..self.configuration.sources()
         }
+    }
+}
+
+/// A run of no length would write nothing: a mistake in a script.
+fn lasting(text: &str) -> Result<Duration, String> {
+    match config::duration(text)? {
+        Duration::ZERO => Err("it has to be longer than zero".to_owned()),
+        duration => Ok(duration),
     }
 }
 

@@ -171,7 +171,10 @@ impl Places<'_> {
             if self.keys.is_value(&key) {
                 self.values.insert(key, value.span());
             } else if !self.keys.is_table(&key) {
-                let closest = self.keys.closest(&key);
+                let closest = match value.get_ref().is_table() {
+                    true => self.keys.closest_table(&key),
+                    false => self.keys.closest(&key),
+                };
                 self.found(
                     name.span(),
                     format!("unknown key `{key}`; did you mean `{closest}`?"),

@@ -79,6 +79,10 @@ impl Keys {
     pub(super) fn closest(&self, unknown: &str) -> &str {
         closest(unknown, self.names())
     }
+
+    pub(super) fn closest_table(&self, unknown: &str) -> &str {
+        closest(unknown, self.tables.iter().map(String::as_str))
+    }
 }
 
 /// The candidate most like `unknown`, compared whole and by its last part.
