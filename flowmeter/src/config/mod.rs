@@ -10,17 +10,17 @@ mod form;
 mod keys;
 mod load;
 
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
 pub use check::Problem;
 pub use form::{duration, network};
 pub use load::{DEFAULT_FILE, Loaded, Origin, Override, Sources, load};
 
 /// The commented default configuration, as `print-default-config` prints it and packages install it.
 pub const DEFAULT_TEXT: &str = include_str!("../../../packaging/flowmeter.toml");
-
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
-
-use ipnet::IpNet;
-use serde::{Deserialize, Serialize};
 
 /// What `flowmeter.toml` holds. Parsed once, checked once, trusted afterwards.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
