@@ -102,17 +102,21 @@ mod udp_port {
     pub(super) const VXLAN_LINUX: u16 = 8472;
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
 enum Version {
-    V4,
-    V6,
+    #[default]
+    V4 = 4,
+    V6 = 6,
 }
 
-/// A position in the frame where an IP header starts.
-#[derive(Clone, Copy)]
-struct Network {
+/// A position in the frame where an IP header starts, and the outermost VLAN id before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Network {
+    offset: u32,
+    vlan_id: u16,
     version: Version,
-    offset: usize,
 }
 
 /// Parses `frame` into `packet`.
@@ -140,16 +144,48 @@ pub fn parse<F: Frame + ?Sized>(
     Ok(())
 }
 
-/// The first half of [`parse`]: the outer IP header and what follows it.
+#[inline(always)]
+fn parse_outer<F: Frame + ?Sized>(frame: &F, link: Link, packet: &mut Packet) -> Result<(), Uncounted> {
+    let mut network = Network::default();
+    find_network(frame, link, &mut network)?;
+    parse_network(frame, &network, packet)
+}
+
+/// The first of the two steps of the outer part of [`parse`], which the kernel programs take one by one for
+/// the verifier's sake: finds the IP header.
 ///
 /// # Errors
 /// As [`parse`].
 #[inline(always)]
-pub fn parse_outer<F: Frame + ?Sized>(frame: &F, link: Link, packet: &mut Packet) -> Result<(), Uncounted> {
+pub fn find_network<F: Frame + ?Sized>(
+    frame: &F,
+    link: Link,
+    network: &mut Network,
+) -> Result<(), Uncounted> {
     let mut vlan_id = 0;
-    let network = link_layer(frame, link, &mut vlan_id)?;
-    ip(frame, network, packet)?;
-    packet.key.vlan_id = vlan_id;
+    let (version, offset) = link_layer(frame, link, &mut vlan_id)?;
+    network.offset = offset as u32;
+    network.vlan_id = vlan_id;
+    network.version = version;
+    Ok(())
+}
+
+/// The second step: parses the IP header that was found and what follows it.
+///
+/// # Errors
+/// As [`parse`].
+#[inline(always)]
+pub fn parse_network<F: Frame + ?Sized>(
+    frame: &F,
+    network: &Network,
+    packet: &mut Packet,
+) -> Result<(), Uncounted> {
+    let offset = network.offset as usize;
+    match network.version {
+        Version::V4 => ipv4(frame, offset, packet)?,
+        Version::V6 => ipv6(frame, offset, packet)?,
+    }
+    packet.key.vlan_id = network.vlan_id;
     Ok(())
 }
 
@@ -162,7 +198,7 @@ fn be16<F: Frame + ?Sized>(frame: &F, offset: usize) -> Result<u16, Uncounted> {
 }
 
 #[inline(always)]
-fn link_layer<F: Frame + ?Sized>(frame: &F, link: Link, vlan_id: &mut u16) -> Result<Network, Uncounted> {
+fn link_layer<F: Frame + ?Sized>(frame: &F, link: Link, vlan_id: &mut u16) -> Result<(Version, usize), Uncounted> {
     let (mut ethertype, mut offset) = match link {
         Link::Ethernet => (be16(frame, 12)?, 14),
         Link::EtherType { ethertype, offset } => (ethertype, offset),
@@ -184,14 +220,8 @@ fn link_layer<F: Frame + ?Sized>(frame: &F, link: Link, vlan_id: &mut u16) -> Re
         return Err(Uncounted::TooDeep);
     }
     match ethertype {
-        ethertype::IPV4 => Ok(Network {
-            version: Version::V4,
-            offset,
-        }),
-        ethertype::IPV6 => Ok(Network {
-            version: Version::V6,
-            offset,
-        }),
+        ethertype::IPV4 => Ok((Version::V4, offset)),
+        ethertype::IPV6 => Ok((Version::V6, offset)),
         ethertype::PPPOE_SESSION => {
             // RFC 2516 section 4: version and type 1, code 0 for session data, then the PPP protocol.
             let header = frame.load::<8>(offset).ok_or(Uncounted::Truncated)?;
@@ -218,22 +248,16 @@ fn is_vlan(ethertype: u16) -> bool {
 
 /// The network layer behind a PPP protocol number (IANA "PPP DLL Protocol Numbers").
 #[inline(always)]
-fn ppp(ppp_protocol: u16, offset: usize) -> Result<Network, Uncounted> {
+fn ppp(ppp_protocol: u16, offset: usize) -> Result<(Version, usize), Uncounted> {
     match ppp_protocol {
-        0x0021 => Ok(Network {
-            version: Version::V4,
-            offset,
-        }),
-        0x0057 => Ok(Network {
-            version: Version::V6,
-            offset,
-        }),
+        0x0021 => Ok((Version::V4, offset)),
+        0x0057 => Ok((Version::V6, offset)),
         _ => Err(Uncounted::NotIp),
     }
 }
 
 #[inline(always)]
-fn mpls<F: Frame + ?Sized>(frame: &F, mut offset: usize) -> Result<Network, Uncounted> {
+fn mpls<F: Frame + ?Sized>(frame: &F, mut offset: usize) -> Result<(Version, usize), Uncounted> {
     for _ in 0..MAX_MPLS_LABELS {
         // RFC 3032 section 2.1: bit 8 of the third byte marks the bottom of the stack.
         let entry = frame.load::<4>(offset).ok_or(Uncounted::Truncated)?;
@@ -248,26 +272,12 @@ fn mpls<F: Frame + ?Sized>(frame: &F, mut offset: usize) -> Result<Network, Unco
 /// Tells IPv4 from IPv6 by the first nibble where nothing else does; anything else (a pseudowire control
 /// word, RFC 4385) is not IP.
 #[inline(always)]
-fn by_version<F: Frame + ?Sized>(frame: &F, offset: usize) -> Result<Network, Uncounted> {
+fn by_version<F: Frame + ?Sized>(frame: &F, offset: usize) -> Result<(Version, usize), Uncounted> {
     let [first, _] = frame.load::<2>(offset).ok_or(Uncounted::Truncated)?;
     match first >> 4 {
-        4 => Ok(Network {
-            version: Version::V4,
-            offset,
-        }),
-        6 => Ok(Network {
-            version: Version::V6,
-            offset,
-        }),
+        4 => Ok((Version::V4, offset)),
+        6 => Ok((Version::V6, offset)),
         _ => Err(Uncounted::NotIp),
-    }
-}
-
-#[inline(always)]
-fn ip<F: Frame + ?Sized>(frame: &F, network: Network, packet: &mut Packet) -> Result<(), Uncounted> {
-    match network.version {
-        Version::V4 => ipv4(frame, network.offset, packet),
-        Version::V6 => ipv6(frame, network.offset, packet),
     }
 }
 

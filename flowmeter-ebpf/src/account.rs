@@ -18,7 +18,7 @@ use flowmeter_common::{
     FlowCounters, FlowKey, Gso, InterfaceCounters, InterfaceGeneration, KeyFlags, Link, Packet, Sizes,
     SpillCounters, SpillKey, Uncounted,
     flow::{flag_count, tcp_flags},
-    parse::{Inside, MAX_TUNNELS, adopt, find_tunnel, parse_outer},
+    parse::{Inside, MAX_TUNNELS, Network, adopt, find_network, find_tunnel, parse_network},
 };
 
 use crate::{
@@ -89,6 +89,7 @@ pub(crate) fn tc<const ETHERNET: bool>(ctx: &TcContext, egress: bool) {
 /// verifier does not follow the values in it: paths that differ only in what was parsed are checked once.
 #[repr(C)]
 pub(crate) struct Scratch {
+    network: Network,
     packet: Packet,
     /// The innermost packet that could be read, where it was looked for.
     inside: Packet,
@@ -115,14 +116,14 @@ fn look<F: flowmeter_common::Frame, const ETHERNET: bool>(
     super_packet: bool,
     scratch: &mut Scratch,
 ) -> Result<(), Uncounted> {
-    let link = if ETHERNET { Link::Ethernet } else { Link::Ip };
     scratch.inside.payload_offset = 0;
-    parse_outer(frame, link, &mut scratch.packet)?;
+    locate::<_, ETHERNET>(frame, scratch)?;
+    parse_network(frame, &scratch.network, &mut scratch.packet)?;
     let inner = TUNNELS_INNER.load() != 0;
     if inner || super_packet {
         scratch.inside = scratch.packet;
         for _ in 0..MAX_TUNNELS {
-            if !(find(frame, scratch) && parse_inside(frame, scratch)) {
+            if !(find(frame, scratch) && locate_inside(frame, scratch) && parse_inside(frame, scratch)) {
                 break;
             }
         }
@@ -134,13 +135,27 @@ fn look<F: flowmeter_common::Frame, const ETHERNET: bool>(
 }
 
 #[inline(never)]
+fn locate<F: flowmeter_common::Frame, const ETHERNET: bool>(
+    frame: &F,
+    scratch: &mut Scratch,
+) -> Result<(), Uncounted> {
+    let link = if ETHERNET { Link::Ethernet } else { Link::Ip };
+    find_network(frame, link, &mut scratch.network)
+}
+
+#[inline(never)]
+fn locate_inside<F: flowmeter_common::Frame>(frame: &F, scratch: &mut Scratch) -> bool {
+    find_network(frame, scratch.tunnel.link(), &mut scratch.network).is_ok()
+}
+
+#[inline(never)]
 fn find<F: flowmeter_common::Frame>(frame: &F, scratch: &mut Scratch) -> bool {
     find_tunnel(frame, &scratch.inside, &mut scratch.tunnel)
 }
 
 #[inline(never)]
 fn parse_inside<F: flowmeter_common::Frame>(frame: &F, scratch: &mut Scratch) -> bool {
-    parse_outer(frame, scratch.tunnel.link(), &mut scratch.candidate).is_ok()
+    parse_network(frame, &scratch.network, &mut scratch.candidate).is_ok()
         && adopt(&mut scratch.inside, &scratch.candidate, &scratch.tunnel)
 }
 

@@ -13,3 +13,4 @@ pub mod plan;
 pub mod problem;
 pub mod programs;
 pub mod replay;
+pub mod table;
