@@ -78,6 +78,8 @@ pub const MAX_MPLS_LABELS: usize = 6;
 pub const MAX_EXTENSION_HEADERS: usize = 8;
 /// Tunnels that are walked with `tunnels = "inner"`.
 pub const MAX_TUNNELS: usize = 3;
+/// What Ethernet pads frames to, less the frame check sequence, with a VLAN tag (802.3 minFrameSize).
+const SHORTEST_FRAME: u32 = 64;
 
 mod ethertype {
     pub(super) const IPV4: u16 = 0x0800;
@@ -306,8 +308,9 @@ fn ipv6<F: Frame + ?Sized>(frame: &F, offset: usize, packet: &mut Packet) -> Res
     packet.key.destination = frame.load::<16>(offset + 24).ok_or(Uncounted::Truncated)?;
     packet.key.flags = KeyFlags(KeyFlags::IPV6);
     packet.l3_offset = offset as u32;
-    // A payload length of 0 is a jumbogram (RFC 2675) or a super-packet, unless there is no next header.
-    packet.l3_length = if payload_length == 0 && next != NO_NEXT_HEADER {
+    // A payload length of 0 is a jumbogram's (RFC 2675 section 3) or a super-packet's; in front of anything
+    // else there is no payload, and what follows is padding.
+    packet.l3_length = if payload_length == 0 && matches!(next, HOP_BY_HOP | protocol::TCP | protocol::UDP) {
         0
     } else {
         u32::from(payload_length) + 40
@@ -349,7 +352,6 @@ const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
 const FRAGMENT_HEADER: u8 = 44;
 const AUTHENTICATION_HEADER: u8 = 51;
-const NO_NEXT_HEADER: u8 = 59;
 const DESTINATION_OPTIONS: u8 = 60;
 const MOBILITY: u8 = 135;
 const HIP: u8 = 139;
@@ -640,7 +642,8 @@ impl Packet {
     /// `gso`), `tag_length` that of a VLAN tag that the frame had on the wire but that is not in its bytes.
     ///
     /// # Errors
-    /// [`Uncounted::Malformed`] where the IP total length runs past the end of an ordinary frame.
+    /// [`Uncounted::Malformed`] where the IP total length runs past the end of an ordinary frame, or is 0 in
+    /// one that is as short as a padded frame: its end cannot be told, and a port may be padding.
     #[inline(always)]
     pub fn sizes(&self, frame_length: u32, tag_length: u32, gso: Gso) -> Result<Sizes, Uncounted> {
         let l3_available = frame_length.saturating_sub(self.l3_offset);
@@ -657,7 +660,7 @@ impl Packet {
                     + u64::from(segments) * u64::from(tag_length),
             });
         }
-        if self.l3_length > l3_available {
+        if self.l3_length > l3_available || (self.l3_length == 0 && frame_length <= SHORTEST_FRAME) {
             return Err(Uncounted::Malformed);
         }
         let l3_bytes = if self.l3_length == 0 {

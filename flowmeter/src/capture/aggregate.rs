@@ -26,7 +26,10 @@ pub struct Aggregate {
 
 impl Aggregate {
     pub fn new(tunnels: Tunnels) -> Self {
-        Self { tunnels, ..Self::default() }
+        Self {
+            tunnels,
+            ..Self::default()
+        }
     }
 
     /// Adds a frame of `original_length` bytes, of which `data` was captured.
@@ -48,7 +51,10 @@ impl Aggregate {
     /// Adds a frame that is in no flow.
     pub fn uncounted(&mut self, ifindex: u32, reason: Uncounted, original_length: u32) {
         let counters = self.interfaces.entry(ifindex).or_default();
-        let frame = Count { packets: 1, wire_bytes: u64::from(original_length) };
+        let frame = Count {
+            packets: 1,
+            wire_bytes: u64::from(original_length),
+        };
         add(&mut counters.seen, frame);
         if let Some(count) = counters.uncounted.get_mut(reason as usize) {
             add(count, frame);
@@ -58,13 +64,19 @@ impl Aggregate {
     /// Adds what another meter has counted.
     pub fn record(&mut self, record: &FlowRecord) {
         let FlowRecord { key, counters } = record;
-        let seen = Count { packets: counters.packets, wire_bytes: counters.wire_bytes };
+        let seen = Count {
+            packets: counters.packets,
+            wire_bytes: counters.wire_bytes,
+        };
         add(&mut self.interfaces.entry(key.ifindex).or_default().seen, seen);
         self.flows.entry(*key).or_default().merge(counters);
     }
 
     fn flow(&mut self, key: FlowKey, sizes: Sizes, tcp_flags: u8, time_ns: u64) {
-        let seen = Count { packets: u64::from(sizes.packets), wire_bytes: sizes.wire_bytes };
+        let seen = Count {
+            packets: u64::from(sizes.packets),
+            wire_bytes: sizes.wire_bytes,
+        };
         add(&mut self.interfaces.entry(key.ifindex).or_default().seen, seen);
         let counters = FlowCounters::first(sizes, tcp_flags, time_ns);
         self.flows.entry(key).or_default().merge(&counters);
@@ -72,14 +84,21 @@ impl Aggregate {
 
     /// Hands over what was counted, sorted by key, and starts anew.
     pub fn take(&mut self) -> Batch {
-        let mut records: Vec<_> =
-            self.flows.drain().map(|(key, counters)| FlowRecord { key, counters }).collect();
+        let mut records: Vec<_> = self
+            .flows
+            .drain()
+            .map(|(key, counters)| FlowRecord { key, counters })
+            .collect();
         records.sort_unstable_by_key(|record| record.key);
         let interfaces = std::mem::take(&mut self.interfaces)
             .into_iter()
             .map(|(ifindex, counters)| InterfaceBatch { ifindex, counters })
             .collect();
-        Batch { records, interfaces, ..Batch::default() }
+        Batch {
+            records,
+            interfaces,
+            ..Batch::default()
+        }
     }
 }
 
