@@ -462,9 +462,8 @@ fn enter_tunnel<F: Frame + ?Sized>(frame: &F, packet: &mut Packet) -> bool {
     if ip(frame, network, &mut candidate).is_err() {
         return false;
     }
-    // An inner packet that is longer than what carries it is a fragment's, padding, or a lie.
-    let end = packet.l3_end();
-    if candidate.l3_offset > end || (candidate.l3_length != 0 && candidate.l3_end() > end) {
+    // An inner packet that ends behind what carries it is a first fragment's, padding, or a lie.
+    if candidate.l3_end() > packet.l3_end() {
         return false;
     }
     candidate.key.vlan_id = packet.key.vlan_id;

@@ -1,6 +1,8 @@
 //! Every capture of the corpus against an independent parser's counts (`counts.tsv` there). Where the two
 //! differ on purpose, `counts-differences.tsv` here has our numbers and the reason.
 
+#![allow(clippy::unwrap_used, reason = "a wrong table must fail its test")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     env, fs,

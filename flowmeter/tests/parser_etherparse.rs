@@ -64,12 +64,12 @@ fn theirs(sliced: &SlicedPacket) -> Option<Told> {
     // three are walked here and not by etherparse.
     let walked_apart = matches!(sliced.net, Some(NetSlice::Ipv4(ref ip)) if ip.extensions().auth.is_some())
         || matches!(payload.ip_number.0, 135 | 139 | 140);
-    let transport = sliced.transport.as_ref().and_then(|transport| match transport {
-        TransportSlice::Tcp(tcp) => Some((tcp.source_port(), tcp.destination_port(), tcp.slice()[13])),
-        TransportSlice::Udp(udp) => Some((udp.source_port(), udp.destination_port(), 0)),
-        TransportSlice::Icmpv4(icmp) => Some((icmp.type_u8().into(), icmp.code_u8().into(), 0)),
-        TransportSlice::Icmpv6(icmp) => Some((icmp.type_u8().into(), icmp.code_u8().into(), 0)),
-        TransportSlice::Igmp(_) => Some((0, 0, 0)),
+    let transport = sliced.transport.as_ref().map(|transport| match transport {
+        TransportSlice::Tcp(tcp) => (tcp.source_port(), tcp.destination_port(), tcp.slice()[13]),
+        TransportSlice::Udp(udp) => (udp.source_port(), udp.destination_port(), 0),
+        TransportSlice::Icmpv4(icmp) => (icmp.type_u8().into(), icmp.code_u8().into(), 0),
+        TransportSlice::Icmpv6(icmp) => (icmp.type_u8().into(), icmp.code_u8().into(), 0),
+        TransportSlice::Igmp(_) => (0, 0, 0),
     });
     Some(Told {
         source,
