@@ -4,6 +4,11 @@
 //! verifier can follow it: every walk has a fixed bound, every load checks its own range, nothing recurses.
 //! What cannot be parsed is answered by a reason, never by a key that is only partly right.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "offsets are of headers, bounded far below 4 GiB"
+)]
+
 use crate::{
     flow::{FlowKey, KeyFlags, Tunnel, protocol},
     uncounted::Uncounted,
@@ -11,7 +16,8 @@ use crate::{
 
 /// Bytes of one frame.
 pub trait Frame {
-    /// The `N` bytes at `offset`, or `None` where the frame (or what was captured of it) ends before.
+    /// The `N` bytes at `offset`, or `None` where the frame (or what was captured of it) ends before. The
+    /// parser asks for 2 and more: the BPF verifier does not learn from a check of one byte.
     fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
 }
 
@@ -37,6 +43,7 @@ pub enum Link {
 
 /// Where the counted headers are and what they say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
 pub struct Packet {
     /// `ifindex` and the egress flag are left for the caller to fill in.
     pub key: FlowKey,
@@ -103,17 +110,21 @@ mod udp_port {
     pub(super) const VXLAN_LINUX: u16 = 8472;
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
 enum Version {
-    V4,
-    V6,
+    #[default]
+    V4 = 4,
+    V6 = 6,
 }
 
-/// A position in the frame where an IP header starts.
-#[derive(Clone, Copy)]
-struct Network {
+/// A position in the frame where an IP header starts, and the outermost VLAN id before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Network {
+    offset: u32,
+    vlan_id: u16,
     version: Version,
-    offset: usize,
 }
 
 /// Parses `frame` into `packet`.
@@ -130,10 +141,7 @@ pub fn parse<F: Frame + ?Sized>(
     inner: bool,
     packet: &mut Packet,
 ) -> Result<(), Uncounted> {
-    let mut vlan_id = 0;
-    let network = link_layer(frame, link, &mut vlan_id)?;
-    ip(frame, network, packet)?;
-    packet.key.vlan_id = vlan_id;
+    parse_outer(frame, link, packet)?;
     if inner {
         for _ in 0..MAX_TUNNELS {
             if !enter_tunnel(frame, packet) {
@@ -141,6 +149,51 @@ pub fn parse<F: Frame + ?Sized>(
             }
         }
     }
+    Ok(())
+}
+
+#[inline(always)]
+fn parse_outer<F: Frame + ?Sized>(frame: &F, link: Link, packet: &mut Packet) -> Result<(), Uncounted> {
+    let mut network = Network::default();
+    find_network(frame, link, &mut network)?;
+    parse_network(frame, &network, packet)
+}
+
+/// The first of the two steps of the outer part of [`parse`], which the kernel programs take one by one for
+/// the verifier's sake: finds the IP header.
+///
+/// # Errors
+/// As [`parse`].
+#[inline(always)]
+pub fn find_network<F: Frame + ?Sized>(
+    frame: &F,
+    link: Link,
+    network: &mut Network,
+) -> Result<(), Uncounted> {
+    let mut vlan_id = 0;
+    let (version, offset) = link_layer(frame, link, &mut vlan_id)?;
+    network.offset = offset as u32;
+    network.vlan_id = vlan_id;
+    network.version = version;
+    Ok(())
+}
+
+/// The second step: parses the IP header that was found and what follows it.
+///
+/// # Errors
+/// As [`parse`].
+#[inline(always)]
+pub fn parse_network<F: Frame + ?Sized>(
+    frame: &F,
+    network: &Network,
+    packet: &mut Packet,
+) -> Result<(), Uncounted> {
+    let offset = network.offset as usize;
+    match network.version {
+        Version::V4 => ipv4(frame, offset, packet)?,
+        Version::V6 => ipv6(frame, offset, packet)?,
+    }
+    packet.key.vlan_id = network.vlan_id;
     Ok(())
 }
 
@@ -153,7 +206,11 @@ fn be16<F: Frame + ?Sized>(frame: &F, offset: usize) -> Result<u16, Uncounted> {
 }
 
 #[inline(always)]
-fn link_layer<F: Frame + ?Sized>(frame: &F, link: Link, vlan_id: &mut u16) -> Result<Network, Uncounted> {
+fn link_layer<F: Frame + ?Sized>(
+    frame: &F,
+    link: Link,
+    vlan_id: &mut u16,
+) -> Result<(Version, usize), Uncounted> {
     let (mut ethertype, mut offset) = match link {
         Link::Ethernet => (be16(frame, 12)?, 14),
         Link::EtherType { ethertype, offset } => (ethertype, offset),
@@ -175,14 +232,8 @@ fn link_layer<F: Frame + ?Sized>(frame: &F, link: Link, vlan_id: &mut u16) -> Re
         return Err(Uncounted::TooDeep);
     }
     match ethertype {
-        ethertype::IPV4 => Ok(Network {
-            version: Version::V4,
-            offset,
-        }),
-        ethertype::IPV6 => Ok(Network {
-            version: Version::V6,
-            offset,
-        }),
+        ethertype::IPV4 => Ok((Version::V4, offset)),
+        ethertype::IPV6 => Ok((Version::V6, offset)),
         ethertype::PPPOE_SESSION => {
             // RFC 2516 section 4: version and type 1, code 0 for session data, then the PPP protocol.
             let header = frame.load::<8>(offset).ok_or(Uncounted::Truncated)?;
@@ -209,22 +260,16 @@ fn is_vlan(ethertype: u16) -> bool {
 
 /// The network layer behind a PPP protocol number (IANA "PPP DLL Protocol Numbers").
 #[inline(always)]
-fn ppp(ppp_protocol: u16, offset: usize) -> Result<Network, Uncounted> {
+fn ppp(ppp_protocol: u16, offset: usize) -> Result<(Version, usize), Uncounted> {
     match ppp_protocol {
-        0x0021 => Ok(Network {
-            version: Version::V4,
-            offset,
-        }),
-        0x0057 => Ok(Network {
-            version: Version::V6,
-            offset,
-        }),
+        0x0021 => Ok((Version::V4, offset)),
+        0x0057 => Ok((Version::V6, offset)),
         _ => Err(Uncounted::NotIp),
     }
 }
 
 #[inline(always)]
-fn mpls<F: Frame + ?Sized>(frame: &F, mut offset: usize) -> Result<Network, Uncounted> {
+fn mpls<F: Frame + ?Sized>(frame: &F, mut offset: usize) -> Result<(Version, usize), Uncounted> {
     for _ in 0..MAX_MPLS_LABELS {
         // RFC 3032 section 2.1: bit 8 of the third byte marks the bottom of the stack.
         let entry = frame.load::<4>(offset).ok_or(Uncounted::Truncated)?;
@@ -239,26 +284,12 @@ fn mpls<F: Frame + ?Sized>(frame: &F, mut offset: usize) -> Result<Network, Unco
 /// Tells IPv4 from IPv6 by the first nibble where nothing else does; anything else (a pseudowire control
 /// word, RFC 4385) is not IP.
 #[inline(always)]
-fn by_version<F: Frame + ?Sized>(frame: &F, offset: usize) -> Result<Network, Uncounted> {
-    let [first] = frame.load::<1>(offset).ok_or(Uncounted::Truncated)?;
+fn by_version<F: Frame + ?Sized>(frame: &F, offset: usize) -> Result<(Version, usize), Uncounted> {
+    let [first, _] = frame.load::<2>(offset).ok_or(Uncounted::Truncated)?;
     match first >> 4 {
-        4 => Ok(Network {
-            version: Version::V4,
-            offset,
-        }),
-        6 => Ok(Network {
-            version: Version::V6,
-            offset,
-        }),
+        4 => Ok((Version::V4, offset)),
+        6 => Ok((Version::V6, offset)),
         _ => Err(Uncounted::NotIp),
-    }
-}
-
-#[inline(always)]
-fn ip<F: Frame + ?Sized>(frame: &F, network: Network, packet: &mut Packet) -> Result<(), Uncounted> {
-    match network.version {
-        Version::V4 => ipv4(frame, network.offset, packet),
-        Version::V6 => ipv6(frame, network.offset, packet),
     }
 }
 
@@ -448,35 +479,63 @@ fn ports<F: Frame + ?Sized>(
 /// Replaces `packet` by what is one tunnel further inside; false where there is none that can be read.
 #[inline(always)]
 fn enter_tunnel<F: Frame + ?Sized>(frame: &F, packet: &mut Packet) -> bool {
+    let mut inside = Inside::default();
+    let mut candidate = Packet::default();
+    find_tunnel(frame, packet, &mut inside)
+        && parse_outer(frame, inside.link(), &mut candidate).is_ok()
+        && adopt(packet, &candidate, &inside)
+}
+
+/// What a tunnel header leads to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Inside {
+    id: u32,
+    offset: u32,
+    ethertype: u16,
+    tunnel: Tunnel,
+}
+
+impl Inside {
+    /// Where the inner packet starts.
+    #[inline(always)]
+    pub fn link(&self) -> Link {
+        Link::EtherType {
+            ethertype: self.ethertype,
+            offset: self.offset as usize,
+        }
+    }
+}
+
+/// The first of the three steps into a tunnel, which [`parse`] takes in one go and the kernel programs one by
+/// one, for the verifier's sake: looks behind `packet` for a tunnel header.
+#[inline(always)]
+pub fn find_tunnel<F: Frame + ?Sized>(frame: &F, packet: &Packet, inside: &mut Inside) -> bool {
     if packet.key.flags.fragment() {
         return false;
     }
-    let Some(inside) = tunnel(frame, packet) else {
-        return false;
-    };
-    let mut ignored = 0;
-    let Ok(network) = link_layer(frame, inside.link, &mut ignored) else {
-        return false;
-    };
-    let mut candidate = Packet::default();
-    if ip(frame, network, &mut candidate).is_err() {
-        return false;
+    match tunnel(frame, packet) {
+        Some(found) => {
+            *inside = found;
+            true
+        }
+        None => false,
     }
-    // An inner packet that ends behind what carries it is a first fragment's, padding, or a lie.
+}
+
+/// The last step, after `candidate` was parsed at [`Inside::link`]: takes it, unless it ends behind what
+/// carries it (a first fragment's, padding, or a lie).
+#[inline(always)]
+pub fn adopt(packet: &mut Packet, candidate: &Packet, inside: &Inside) -> bool {
     if candidate.l3_end() > packet.l3_end() {
         return false;
     }
-    candidate.key.vlan_id = packet.key.vlan_id;
-    candidate.key.flags = candidate.key.flags.with_tunnel(inside.tunnel);
-    candidate.key.tunnel_id = inside.id;
-    *packet = candidate;
+    let vlan_id = packet.key.vlan_id;
+    *packet = *candidate;
+    packet.key.vlan_id = vlan_id;
+    packet.key.flags = candidate.key.flags.with_tunnel(inside.tunnel);
+    packet.key.tunnel_id = inside.id;
     true
-}
-
-struct Inside {
-    tunnel: Tunnel,
-    id: u32,
-    link: Link,
 }
 
 #[inline(always)]
@@ -492,7 +551,8 @@ fn tunnel<F: Frame + ?Sized>(frame: &F, packet: &Packet) -> Option<Inside> {
         Some(Inside {
             tunnel,
             id,
-            link: Link::EtherType { ethertype, offset },
+            ethertype,
+            offset: offset as u32,
         })
     };
     match packet.key.protocol {
@@ -596,18 +656,20 @@ fn gtp_u<F: Frame + ?Sized>(frame: &F, payload: usize) -> Option<Inside> {
             if next == 0 {
                 break;
             }
-            let [length] = frame.load::<1>(at)?;
+            let [length, _] = frame.load::<2>(at)?;
             if length == 0 {
                 return None;
             }
-            at += usize::from(length) * 4;
-            [next] = frame.load::<1>(at - 1)?;
+            // The type of what follows is the last byte of the last word.
+            at += usize::from(length - 1) * 4;
+            [_, _, _, next] = frame.load::<4>(at)?;
+            at += 4;
         }
         if next != 0 {
             return None;
         }
     }
-    let [first] = frame.load::<1>(at)?;
+    let [first, _] = frame.load::<2>(at)?;
     let ethertype = match first >> 4 {
         4 => ethertype::IPV4,
         6 => ethertype::IPV6,
@@ -617,10 +679,8 @@ fn gtp_u<F: Frame + ?Sized>(frame: &F, payload: usize) -> Option<Inside> {
     Some(Inside {
         tunnel: Tunnel::GtpU,
         id,
-        link: Link::EtherType {
-            ethertype,
-            offset: at,
-        },
+        ethertype,
+        offset: at as u32,
     })
 }
 

@@ -2,9 +2,14 @@
 //!
 //! Data flows in one direction: capture, track, enrich, (detect,) emit. `ARCHITECTURE.md` has the picture.
 
+pub mod agent;
 pub mod capture;
+pub mod cli;
+pub mod commands;
 pub mod config;
 pub mod emit;
 pub mod enrich;
+pub mod error;
 pub mod flow;
+pub mod logging;
 pub mod track;

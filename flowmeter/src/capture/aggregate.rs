@@ -152,7 +152,7 @@ mod tests {
         aggregate.frame(3, Link::Ip, &packet(9, 0x12, 4), 44, 3_000);
         aggregate.frame(3, Link::Ip, &syn[..20], 40, 1_000);
         aggregate.frame(3, Link::Ip, &syn, 39, 1_000);
-        aggregate.frame(4, Link::Ip, &[0], 60, 1_000);
+        aggregate.frame(4, Link::Ip, &[0, 0], 60, 1_000);
         let batch = aggregate.take();
         let [record] = batch.records.as_slice() else {
             panic!("{batch:?}")

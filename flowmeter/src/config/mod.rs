@@ -1,9 +1,26 @@
 //! The configuration: every key, its default, its range.
+//!
+//! [`load()`] reads it in layers (defaults, file, environment, command line), [`Config::check`] enforces the
+//! ranges that stand here, and everything behind trusts the result. `packaging/flowmeter.toml` and
+//! `docs/configuration.md` say the same to the operator; tests hold the three together.
+
+mod check;
+mod file;
+mod form;
+mod keys;
+mod load;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+
+pub use check::Problem;
+pub use form::{duration, network};
+pub use load::{DEFAULT_FILE, Loaded, Origin, Override, Sources, load};
+
+/// The commented default configuration, as `print-default-config` prints it and packages install it.
+pub const DEFAULT_TEXT: &str = include_str!("../../../packaging/flowmeter.toml");
 
 /// What `flowmeter.toml` holds. Parsed once, checked once, trusted afterwards.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -17,10 +34,10 @@ pub struct Config {
     pub output: Output,
 }
 
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Collector {
-    /// `collector.name` in every event; the host name if empty.
+    /// `collector.name` in every event, up to 255 bytes; [`load()`] puts the host name where it is empty.
     pub name: String,
 }
 
@@ -37,12 +54,14 @@ pub struct Capture {
     /// How TC programs are attached; `auto` takes TCX where the kernel has it (6.6).
     pub tc_attach: TcAttach,
     /// 100 ms to 1 h.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "form::durations")]
     pub interval: Duration,
     /// Flows per interval over all interfaces, 1,024 to 16,777,216; the maps have room for twice as many.
+    #[serde(deserialize_with = "form::whole_number")]
     pub max_flows: u32,
     pub tunnels: Tunnels,
     /// Count one packet in this many, 1 to 65,536; 1 counts all.
+    #[serde(deserialize_with = "form::whole_number")]
     pub sampling: u32,
     /// Interfaces (names or globs) whose frames are dropped in the driver after counting: dedicated mirror
     /// ports only. XDP only.
@@ -95,8 +114,10 @@ pub enum Tunnels {
 #[serde(default, deny_unknown_fields)]
 pub struct Filter {
     /// If any is given, only packets with an end in one of these are counted.
+    #[serde(deserialize_with = "form::networks")]
     pub allow: Vec<IpNet>,
     /// Packets with an end in one of these are not counted, unless a longer `allow` prefix covers that end.
+    #[serde(deserialize_with = "form::networks")]
     pub deny: Vec<IpNet>,
 }
 
@@ -104,10 +125,12 @@ pub struct Filter {
 #[serde(default, deny_unknown_fields)]
 pub struct Networks {
     /// What counts as inside. Default: private (RFC 1918), unique local (RFC 4193) and link-local addresses.
+    #[serde(deserialize_with = "form::networks")]
     pub internal: Vec<IpNet>,
 }
 
-/// Own names for ports: `"8443/tcp" = "Intranet"`.
+/// Own names for ports: `"8443/tcp" = "Intranet"`. Port 0 to 65,535; tcp, udp, sctp, dccp or udplite; name of 1
+/// to 64 characters.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(transparent)]
 pub struct Services {
@@ -118,15 +141,16 @@ pub struct Services {
 #[serde(default, deny_unknown_fields)]
 pub struct Track {
     /// Connections kept at a time, 1,024 to 16,777,216; over it the longest idle ones are ended early.
+    #[serde(deserialize_with = "form::whole_number")]
     pub max_connections: usize,
     /// TCP without a packet for this long has ended, 1 s to 24 h.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "form::durations")]
     pub tcp_idle_timeout: Duration,
     /// The same for everything else, 1 s to 24 h.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "form::durations")]
     pub idle_timeout: Duration,
     /// A connection is ended and goes on as a new record after this long, 1 min to 7 d.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "form::durations")]
     pub active_timeout: Duration,
 }
 
@@ -138,15 +162,19 @@ pub struct Output {
     pub schema: Schema,
     pub flows: Flows,
     /// Rotate at this size in bytes, 1 MiB and more; never sooner than 64 s after the last rotation.
+    #[serde(deserialize_with = "form::whole_number")]
     pub rotate_bytes: u64,
     /// Rotate at this age, 2 min and more.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "form::durations")]
     pub rotate_age: Duration,
     /// Rotated files kept, 1 to 1,000.
+    #[serde(deserialize_with = "form::whole_number")]
     pub keep: u32,
-    /// Permission bits of a new file, octal text.
+    /// Permission bits of a new file, octal text, 0000 to 0777.
     pub mode: String,
-    /// Bytes of lines kept in memory while the file cannot be written; what is over is withheld and counted.
+    /// Bytes of lines kept in memory while the file cannot be written, 64 KiB to 1 GiB; what is over is withheld
+    /// and counted.
+    #[serde(deserialize_with = "form::whole_number")]
     pub retry_buffer_bytes: usize,
 }
 
@@ -165,12 +193,6 @@ pub enum Schema {
 pub enum Flows {
     #[default]
     All,
-}
-
-impl Default for Collector {
-    fn default() -> Self {
-        Self { name: String::new() }
-    }
 }
 
 impl Default for Capture {

@@ -1,0 +1,68 @@
+//! What the programs share with the agent. Sizes and settings given here are placeholders: the agent sets
+//! them before it loads the programs, and the verifier then prunes what is switched off.
+
+use aya_ebpf::{
+    Global,
+    macros::map,
+    maps::{Array, HashMap, LpmTrie, PerCpuArray, PerCpuHashMap, RingBuf},
+};
+use flowmeter_common::{
+    FlowCounters, FlowKey, InterfaceCounters, InterfaceGeneration, SpillCounters, SpillKey,
+};
+
+/// The two generations of the flow map. Programs count into one while the agent reads the other; between
+/// the two lies a grace period, so that no program still holds a pointer into what is being read.
+#[map]
+pub(crate) static FLOWS_0: HashMap<FlowKey, FlowCounters> = HashMap::with_max_entries(1024, 0);
+#[map]
+pub(crate) static FLOWS_1: HashMap<FlowKey, FlowCounters> = HashMap::with_max_entries(1024, 0);
+
+/// Which of the two is written now: 0 or 1.
+#[map]
+pub(crate) static GENERATION: Array<u32> = Array::with_max_entries(1, 0);
+
+/// New keys in each generation, so that the agent can be woken before the map is full.
+#[map]
+pub(crate) static INSERTED: Array<u64> = Array::with_max_entries(2, 0);
+
+/// Wakes the agent: one generation number a notice.
+#[map]
+pub(crate) static NOTICES: RingBuf = RingBuf::with_byte_size(4096, 0);
+
+/// What each interface saw and what was not counted. The agent adds an interface's two entries before it
+/// attaches to it; the entries of interface 0 catch what has none.
+#[map]
+pub(crate) static INTERFACES: PerCpuHashMap<InterfaceGeneration, InterfaceCounters> =
+    PerCpuHashMap::with_max_entries(2048, 0);
+
+#[map]
+pub(crate) static SCRATCH: PerCpuArray<crate::account::Scratch> = PerCpuArray::with_max_entries(1, 0);
+
+#[map]
+pub(crate) static SPILL: HashMap<SpillKey, SpillCounters> = HashMap::with_max_entries(8192, 0);
+
+/// Prefixes of `capture.filter`: [`ALLOW`] or [`DENY`].
+#[map]
+pub(crate) static FILTER: LpmTrie<[u8; 16], u8> = LpmTrie::with_max_entries(4096, 0);
+pub(crate) const ALLOW: u8 = 1;
+pub(crate) const DENY: u8 = 2;
+
+/// 0: no filter. 1: only `deny` is given. 2: `allow` is given too.
+#[unsafe(no_mangle)]
+pub(crate) static FILTER_MODE: Global<u8> = Global::new(0);
+
+/// One packet in this many is counted.
+#[unsafe(no_mangle)]
+pub(crate) static SAMPLING: Global<u32> = Global::new(1);
+
+/// 1: `tunnels = "inner"`.
+#[unsafe(no_mangle)]
+pub(crate) static TUNNELS_INNER: Global<u8> = Global::new(0);
+
+/// New keys in one generation at which the agent is woken.
+#[unsafe(no_mangle)]
+pub(crate) static FILL_NOTICE: Global<u64> = Global::new(u64::MAX);
+
+/// 1: the kernel has `bpf_ktime_get_coarse_ns` (5.11), which costs a third of the exact clock.
+#[unsafe(no_mangle)]
+pub(crate) static COARSE_CLOCK: Global<u8> = Global::new(1);

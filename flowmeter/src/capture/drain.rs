@@ -1,0 +1,239 @@
+//! The exact drain: flip the generation, wait out the programs that are still running, read what is quiet.
+//!
+//! Whoever reads a map that programs are writing loses what they write after the read into an entry that is
+//! then deleted. Between the flip and the read lies a grace period, so that never happens here.
+
+use std::{collections::BTreeMap, time::Instant};
+
+use anyhow::{Context as _, Result, anyhow};
+use aya::{
+    Ebpf,
+    maps::{Array, HashMap, MapData, PerCpuHashMap},
+};
+use flowmeter_common::{
+    FlowCounters, FlowKey, InterfaceCounters, InterfaceGeneration, SpillCounters, SpillKey, Uncounted,
+    uncounted::Count,
+};
+use nix::time::{ClockId, clock_gettime};
+
+use crate::{
+    capture::bpf::{BatchReader, GracePeriod},
+    flow::{Batch, FlowRecord, InterfaceBatch},
+};
+
+const BATCH_ENTRIES: usize = 4096;
+
+type InterfaceMap = PerCpuHashMap<MapData, [u8; 8], [u8; size_of::<InterfaceCounters>()]>;
+type SpillMap = HashMap<MapData, [u8; size_of::<SpillKey>()], [u8; size_of::<SpillCounters>()]>;
+
+/// The reading side of the kernel's maps.
+pub struct Drain {
+    flows: [MapData; 2],
+    generation: Array<MapData, u32>,
+    inserted: Array<MapData, u64>,
+    interfaces: InterfaceMap,
+    spill: SpillMap,
+    grace_period: GracePeriod,
+    reader: BatchReader<FlowKey, FlowCounters>,
+    /// Generation that the programs write.
+    live: u32,
+    /// What the ever-growing counters were when they were last read.
+    before: BTreeMap<(u32, u32), InterfaceCounters>,
+    capacity: u64,
+}
+
+impl Drain {
+    /// Takes the maps out of `ebpf`.
+    ///
+    /// # Errors
+    /// The object lacks a map, or the kernel refuses the map of maps that grace periods need.
+    pub fn new(ebpf: &mut Ebpf, capacity: u32) -> Result<Self> {
+        let flows = [flow_map(ebpf, "FLOWS_0")?, flow_map(ebpf, "FLOWS_1")?];
+        let grace_period =
+            GracePeriod::new(fd(&flows[0])).context("making the map by which grace periods are waited for")?;
+        let mut drain = Self {
+            generation: Array::try_from(take(ebpf, "GENERATION")?)?,
+            inserted: Array::try_from(take(ebpf, "INSERTED")?)?,
+            interfaces: PerCpuHashMap::try_from(take(ebpf, "INTERFACES")?)?,
+            spill: HashMap::try_from(take(ebpf, "SPILL")?)?,
+            flows,
+            grace_period,
+            reader: BatchReader::new(BATCH_ENTRIES),
+            live: 0,
+            before: BTreeMap::new(),
+            capacity: u64::from(capacity),
+        };
+        // Interface 0 catches packets of interfaces without an entry, so that none is lost without a count.
+        drain.add_interface(0)?;
+        Ok(drain)
+    }
+
+    /// Makes room for the counters of an interface; before anything is attached to it.
+    ///
+    /// # Errors
+    /// More than a thousand interfaces, or what else the kernel answers.
+    pub fn add_interface(&mut self, ifindex: u32) -> Result<()> {
+        let cpus = aya::util::nr_cpus().map_err(|(file, error)| anyhow!("reading {file}: {error}"))?;
+        for generation in [0, 1] {
+            if self.before.contains_key(&(ifindex, generation)) {
+                continue;
+            }
+            let zero = aya::maps::PerCpuValues::try_from(vec![[0; size_of::<InterfaceCounters>()]; cpus])?;
+            self.interfaces
+                .insert(interface_key(ifindex, generation), zero, 0)
+                .with_context(|| format!("making room for the counters of interface {ifindex}"))?;
+            self.before.insert((ifindex, generation), InterfaceCounters::default());
+        }
+        Ok(())
+    }
+
+    /// Drops the counters of an interface that is gone; after a drain of each generation.
+    pub fn remove_interface(&mut self, ifindex: u32) {
+        for generation in [0, 1] {
+            self.before.remove(&(ifindex, generation));
+            // Already gone is as good.
+            let _ = self.interfaces.remove(&interface_key(ifindex, generation));
+        }
+    }
+
+    /// Everything counted since the last drain.
+    ///
+    /// # Errors
+    /// What the kernel answers. Nothing is lost then: what was not read is in the map at the next drain but
+    /// one.
+    pub fn drain(&mut self, batch: &mut Batch) -> Result<()> {
+        let started = Instant::now();
+        let retired = self.live;
+        self.generation.set(0, retired ^ 1, 0).context("switching the generation of the flow map")?;
+        self.live = retired ^ 1;
+        self.grace_period.wait().context("waiting for running programs to end")?;
+
+        let map_full = self.read_interfaces(retired, batch)?;
+        self.read_flows(retired, batch)?;
+        if map_full {
+            self.read_spill(retired, batch)?;
+        }
+        self.inserted.set(retired, 0, 0).context("resetting the count of new flows")?;
+        batch.map_capacity = self.capacity;
+        batch.drain_ns += u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        Ok(())
+    }
+
+    fn read_flows(&mut self, generation: u32, batch: &mut Batch) -> Result<()> {
+        let offset_ns = monotonic_to_epoch_ns()?;
+        let [even, odd] = &self.flows;
+        let map = if generation == 0 { even } else { odd };
+        self.reader
+            .take_all(fd(map), |&key, &counters| {
+                let mut counters = counters;
+                counters.first_ns = counters.first_ns.saturating_add(offset_ns);
+                counters.last_ns = counters.last_ns.saturating_add(offset_ns);
+                batch.records.push(FlowRecord { key, counters });
+            })
+            .context("reading the flow map")
+    }
+
+    /// True if any packet found no room in the flow map.
+    fn read_interfaces(&mut self, generation: u32, batch: &mut Batch) -> Result<bool> {
+        let mut map_full = false;
+        for (&(ifindex, _), before) in self.before.iter_mut().filter(|(key, _)| key.1 == generation) {
+            let per_cpu = self
+                .interfaces
+                .get(&interface_key(ifindex, generation), 0)
+                .with_context(|| format!("reading the counters of interface {ifindex}"))?;
+            let mut now = InterfaceCounters::default();
+            for cpu in per_cpu.iter() {
+                add(&mut now, &bytemuck::pod_read_unaligned(cpu));
+            }
+            let counters = difference(&now, before);
+            *before = now;
+            map_full |= counters.uncounted[Uncounted::MapFull as usize].packets > 0;
+            if ifindex != 0 || counters.seen.packets > 0 {
+                merge_interface(&mut batch.interfaces, InterfaceBatch { ifindex, counters });
+            }
+        }
+        Ok(map_full)
+    }
+
+    fn read_spill(&mut self, generation: u32, batch: &mut Batch) -> Result<()> {
+        // Keys first: deleting while walking would start the walk again.
+        let keys: Vec<_> = self
+            .spill
+            .keys()
+            .filter_map(|key| key.ok())
+            .map(|bytes| bytemuck::pod_read_unaligned::<SpillKey>(&bytes))
+            .filter(|key| key.generation == generation)
+            .collect();
+        for key in keys {
+            let bytes: [u8; size_of::<SpillKey>()] = bytemuck::cast(key);
+            let counters = self.spill.get(&bytes, 0).context("reading the spill map")?;
+            batch.spill.push((key, bytemuck::pod_read_unaligned(&counters)));
+            self.spill.remove(&bytes).context("emptying the spill map")?;
+        }
+        Ok(())
+    }
+}
+
+fn take(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map> {
+    ebpf.take_map(name).ok_or_else(|| anyhow!("map {name} is not in the object"))
+}
+
+fn flow_map(ebpf: &mut Ebpf, name: &str) -> Result<MapData> {
+    match take(ebpf, name)? {
+        aya::maps::Map::HashMap(data) => Ok(data),
+        other => Err(anyhow!("map {name} is not a hash map but {other:?}")),
+    }
+}
+
+fn fd(map: &MapData) -> std::os::fd::BorrowedFd<'_> {
+    std::os::fd::AsFd::as_fd(map.fd())
+}
+
+fn interface_key(ifindex: u32, generation: u32) -> [u8; 8] {
+    bytemuck::cast(InterfaceGeneration { ifindex, generation })
+}
+
+fn add(sum: &mut InterfaceCounters, other: &InterfaceCounters) {
+    add_count(&mut sum.seen, other.seen);
+    for (sum, other) in sum.uncounted.iter_mut().zip(other.uncounted) {
+        add_count(sum, other);
+    }
+}
+
+fn add_count(sum: &mut Count, other: Count) {
+    sum.packets += other.packets;
+    sum.wire_bytes += other.wire_bytes;
+}
+
+fn difference(now: &InterfaceCounters, before: &InterfaceCounters) -> InterfaceCounters {
+    let less = |now: Count, before: Count| Count {
+        packets: now.packets - before.packets,
+        wire_bytes: now.wire_bytes - before.wire_bytes,
+    };
+    let mut result = *now;
+    result.seen = less(now.seen, before.seen);
+    for (result, before) in result.uncounted.iter_mut().zip(before.uncounted) {
+        *result = less(*result, before);
+    }
+    result
+}
+
+/// An early drain and the one at the end of the interval may share a batch.
+fn merge_interface(interfaces: &mut Vec<InterfaceBatch>, other: InterfaceBatch) {
+    match interfaces.iter_mut().find(|known| known.ifindex == other.ifindex) {
+        Some(known) => add(&mut known.counters, &other.counters),
+        None => interfaces.push(other),
+    }
+}
+
+/// What to add to a `CLOCK_MONOTONIC` time to get nanoseconds since the Unix epoch. Taken anew for each
+/// drain, so that a corrected system clock is followed.
+fn monotonic_to_epoch_ns() -> Result<u64> {
+    let nanoseconds = |clock| -> Result<i64> {
+        let time = clock_gettime(clock).context("reading the clock")?;
+        Ok(time.tv_sec() * 1_000_000_000 + time.tv_nsec())
+    };
+    let epoch = nanoseconds(ClockId::CLOCK_REALTIME)?;
+    let monotonic = nanoseconds(ClockId::CLOCK_MONOTONIC)?;
+    Ok(u64::try_from(epoch - monotonic).unwrap_or(0))
+}

@@ -1,0 +1,52 @@
+//! One file per command: from checked arguments to what the rest of the crate does.
+
+mod check_config;
+mod completions;
+mod interfaces;
+mod man;
+mod print_default_config;
+mod run;
+
+use std::io::{self, Write};
+
+use anyhow::{Context, Result};
+
+use crate::{
+    cli::Command,
+    config::{self, Loaded, Sources},
+    error::Failure,
+};
+
+/// Does what the command says.
+///
+/// # Errors
+/// What the command fails with; [`crate::error::exit_code`] tells its kind.
+pub fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Run(arguments) => run::run(&arguments),
+        Command::CheckConfig(arguments) => check_config::run(&arguments),
+        Command::Interfaces(arguments) => interfaces::run(&arguments),
+        Command::PrintDefaultConfig => print_default_config::run(),
+        Command::Completions { shell } => completions::run(shell),
+        Command::Man => man::run(),
+    }
+}
+
+/// Loads the configuration and tells what was taken otherwise than it was written.
+fn load(sources: &Sources) -> Result<Loaded> {
+    let loaded = config::load(sources).map_err(Failure::Configuration)?;
+    for note in &loaded.notes {
+        log::warn!("{note}");
+    }
+    Ok(loaded)
+}
+
+/// Writes the whole of a command's output. A reader that has gone, such as `head`, wants no more of it: that is
+/// no failure.
+fn print(output: impl AsRef<[u8]>) -> Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(output.as_ref()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.context("cannot write to standard output"),
+    }
+}
