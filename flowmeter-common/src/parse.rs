@@ -4,6 +4,11 @@
 //! verifier can follow it: every walk has a fixed bound, every load checks its own range, nothing recurses.
 //! What cannot be parsed is answered by a reason, never by a key that is only partly right.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "offsets are of headers, bounded far below 4 GiB"
+)]
+
 use crate::{
     flow::{FlowKey, KeyFlags, Tunnel, protocol},
     uncounted::Uncounted,
@@ -11,7 +16,8 @@ use crate::{
 
 /// Bytes of one frame.
 pub trait Frame {
-    /// The `N` bytes at `offset` (at least 2: the BPF verifier does not learn from a check of one byte), or `None` where the frame (or what was captured of it) ends before.
+    /// The `N` bytes at `offset`, or `None` where the frame (or what was captured of it) ends before. The
+    /// parser asks for 2 and more: the BPF verifier does not learn from a check of one byte.
     fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
 }
 
@@ -79,6 +85,8 @@ pub const MAX_MPLS_LABELS: usize = 6;
 pub const MAX_EXTENSION_HEADERS: usize = 8;
 /// Tunnels that are walked with `tunnels = "inner"`.
 pub const MAX_TUNNELS: usize = 3;
+/// What Ethernet pads frames to, less the frame check sequence, with a VLAN tag (802.3 minFrameSize).
+const SHORTEST_FRAME: u32 = 64;
 
 mod ethertype {
     pub(super) const IPV4: u16 = 0x0800;
@@ -198,7 +206,11 @@ fn be16<F: Frame + ?Sized>(frame: &F, offset: usize) -> Result<u16, Uncounted> {
 }
 
 #[inline(always)]
-fn link_layer<F: Frame + ?Sized>(frame: &F, link: Link, vlan_id: &mut u16) -> Result<(Version, usize), Uncounted> {
+fn link_layer<F: Frame + ?Sized>(
+    frame: &F,
+    link: Link,
+    vlan_id: &mut u16,
+) -> Result<(Version, usize), Uncounted> {
     let (mut ethertype, mut offset) = match link {
         Link::Ethernet => (be16(frame, 12)?, 14),
         Link::EtherType { ethertype, offset } => (ethertype, offset),
@@ -327,8 +339,9 @@ fn ipv6<F: Frame + ?Sized>(frame: &F, offset: usize, packet: &mut Packet) -> Res
     packet.key.destination = frame.load::<16>(offset + 24).ok_or(Uncounted::Truncated)?;
     packet.key.flags = KeyFlags(KeyFlags::IPV6);
     packet.l3_offset = offset as u32;
-    // A payload length of 0 is a jumbogram (RFC 2675) or a super-packet, unless there is no next header.
-    packet.l3_length = if payload_length == 0 && next != NO_NEXT_HEADER {
+    // A payload length of 0 is a jumbogram's (RFC 2675 section 3) or a super-packet's; in front of anything
+    // else there is no payload, and what follows is padding.
+    packet.l3_length = if payload_length == 0 && matches!(next, HOP_BY_HOP | protocol::TCP | protocol::UDP) {
         0
     } else {
         u32::from(payload_length) + 40
@@ -370,7 +383,6 @@ const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
 const FRAGMENT_HEADER: u8 = 44;
 const AUTHENTICATION_HEADER: u8 = 51;
-const NO_NEXT_HEADER: u8 = 59;
 const DESTINATION_OPTIONS: u8 = 60;
 const MOBILITY: u8 = 135;
 const HIP: u8 = 139;
@@ -488,7 +500,10 @@ impl Inside {
     /// Where the inner packet starts.
     #[inline(always)]
     pub fn link(&self) -> Link {
-        Link::EtherType { ethertype: self.ethertype, offset: self.offset as usize }
+        Link::EtherType {
+            ethertype: self.ethertype,
+            offset: self.offset as usize,
+        }
     }
 }
 
@@ -508,12 +523,11 @@ pub fn find_tunnel<F: Frame + ?Sized>(frame: &F, packet: &Packet, inside: &mut I
     }
 }
 
-/// The last step, after `candidate` was parsed at [`Inside::link`]: takes it, unless it is longer than what
-/// carries it (a fragment's, padding, or a lie).
+/// The last step, after `candidate` was parsed at [`Inside::link`]: takes it, unless it ends behind what
+/// carries it (a first fragment's, padding, or a lie).
 #[inline(always)]
 pub fn adopt(packet: &mut Packet, candidate: &Packet, inside: &Inside) -> bool {
-    let end = packet.l3_end();
-    if candidate.l3_offset > end || (candidate.l3_length != 0 && candidate.l3_end() > end) {
+    if candidate.l3_end() > packet.l3_end() {
         return false;
     }
     let vlan_id = packet.key.vlan_id;
@@ -534,7 +548,12 @@ fn tunnel<F: Frame + ?Sized>(frame: &F, packet: &Packet) -> Option<Inside> {
         } else {
             (ethertype, offset)
         };
-        Some(Inside { tunnel, id, ethertype, offset: offset as u32 })
+        Some(Inside {
+            tunnel,
+            id,
+            ethertype,
+            offset: offset as u32,
+        })
     };
     match packet.key.protocol {
         protocol::IPV4 => inside(Tunnel::IpInIp, 0, ethertype::IPV4, payload),
@@ -682,7 +701,8 @@ impl Packet {
     /// `gso`), `tag_length` that of a VLAN tag that the frame had on the wire but that is not in its bytes.
     ///
     /// # Errors
-    /// [`Uncounted::Malformed`] where the IP total length runs past the end of an ordinary frame.
+    /// [`Uncounted::Malformed`] where the IP total length runs past the end of an ordinary frame, or is 0 in
+    /// one that is as short as a padded frame: its end cannot be told, and a port may be padding.
     #[inline(always)]
     pub fn sizes(&self, frame_length: u32, tag_length: u32, gso: Gso) -> Result<Sizes, Uncounted> {
         let l3_available = frame_length.saturating_sub(self.l3_offset);
@@ -699,7 +719,7 @@ impl Packet {
                     + u64::from(segments) * u64::from(tag_length),
             });
         }
-        if self.l3_length > l3_available {
+        if self.l3_length > l3_available || (self.l3_length == 0 && frame_length <= SHORTEST_FRAME) {
             return Err(Uncounted::Malformed);
         }
         let l3_bytes = if self.l3_length == 0 {

@@ -34,9 +34,15 @@ impl Input {
     /// Those of opening and of reading the start.
     pub fn open(path: &Path, read: BytesRead) -> io::Result<Self> {
         if path == Path::new("-") {
-            Self::new(Counted { inner: io::stdin(), read })
+            Self::new(Counted {
+                inner: io::stdin(),
+                read,
+            })
         } else {
-            Self::new(Counted { inner: File::open(path)?, read })
+            Self::new(Counted {
+                inner: File::open(path)?,
+                read,
+            })
         }
     }
 
@@ -60,7 +66,10 @@ impl Input {
             }
             rest = Box::new(Failed(Some(error)));
         }
-        Ok(Self { head: Cursor::new(head), rest })
+        Ok(Self {
+            head: Cursor::new(head),
+            rest,
+        })
     }
 
     /// The first bytes of the content, up to 4,096, whether or not they were read.
@@ -121,7 +130,11 @@ struct Zstd<R> {
 
 impl<R: Read> Zstd<R> {
     fn new(source: R) -> Self {
-        Self { source, decoder: FrameDecoder::new(), inside: false }
+        Self {
+            source,
+            decoder: FrameDecoder::new(),
+            inside: false,
+        }
     }
 
     /// Goes on to the next frame; false at the end of the file.
@@ -151,10 +164,14 @@ impl<R: Read> Zstd<R> {
 
     fn end_frame(&mut self) -> io::Result<()> {
         self.inside = false;
-        match (self.decoder.get_checksum_from_data(), self.decoder.get_calculated_checksum()) {
-            (Some(stored), Some(calculated)) if stored != calculated => {
-                Err(io::Error::new(io::ErrorKind::InvalidData, "wrong checksum of a zstd frame"))
-            }
+        match (
+            self.decoder.get_checksum_from_data(),
+            self.decoder.get_calculated_checksum(),
+        ) {
+            (Some(stored), Some(calculated)) if stored != calculated => Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "wrong checksum of a zstd frame",
+            )),
             _ => Ok(()),
         }
     }

@@ -27,13 +27,22 @@ impl Framing {
             1 => Self::Ethernet,
             // LINKTYPE_RAW, DLT_RAW of OpenBSD and of everyone else, LINKTYPE_IPV4, LINKTYPE_IPV6.
             101 | 14 | 12 | 228 | 229 => Self::Ip,
-            113 => Self::Cooked { ethertype_at: 14, offset: 16 },
-            276 => Self::Cooked { ethertype_at: 0, offset: 20 },
+            113 => Self::Cooked {
+                ethertype_at: 14,
+                offset: 16,
+            },
+            276 => Self::Cooked {
+                ethertype_at: 0,
+                offset: 20,
+            },
             0 | 108 => Self::Loopback,
             9 | 50 => Self::Ppp,
             51 => Self::PppOverEthernet,
             // Cisco HDLC: address, control, EtherType.
-            104 => Self::Cooked { ethertype_at: 2, offset: 4 },
+            104 => Self::Cooked {
+                ethertype_at: 2,
+                offset: 4,
+            },
             _ => return None,
         })
     }
@@ -52,7 +61,11 @@ impl Framing {
             }
             Self::Loopback => {
                 let family = u32::from_le_bytes(load(frame, 0)?);
-                let family = if family > 0xffff { family.swap_bytes() } else { family };
+                let family = if family > 0xffff {
+                    family.swap_bytes()
+                } else {
+                    family
+                };
                 let ethertype = match family {
                     2 => IPV4,
                     // Linux, NetBSD and OpenBSD, FreeBSD, Darwin.
@@ -62,7 +75,10 @@ impl Framing {
                 Ok(Link::EtherType { ethertype, offset: 4 })
             }
             Self::Ppp => ppp(frame),
-            Self::PppOverEthernet => Ok(Link::EtherType { ethertype: PPPOE_SESSION, offset: 0 }),
+            Self::PppOverEthernet => Ok(Link::EtherType {
+                ethertype: PPPOE_SESSION,
+                offset: 0,
+            }),
         }
     }
 }

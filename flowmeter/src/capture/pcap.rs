@@ -57,8 +57,13 @@ pub struct Capture<R> {
 #[derive(Clone, Copy)]
 enum Format {
     Unknown,
-    Pcap { big_endian: bool, modified: bool },
-    PcapNg { big_endian: bool },
+    Pcap {
+        big_endian: bool,
+        modified: bool,
+    },
+    PcapNg {
+        big_endian: bool,
+    },
     /// Nothing more can be read.
     Ended,
 }
@@ -115,8 +120,18 @@ impl<R: Read> Capture<R> {
 
     /// The frame that [`Self::advance`] went to.
     pub fn frame(&self) -> CapturedFrame<'_> {
-        let Packet { interface, original_length, data_offset, data_length, .. } = self.current;
-        let data = self.window.data().get(data_offset..data_offset + data_length).unwrap_or_default();
+        let Packet {
+            interface,
+            original_length,
+            data_offset,
+            data_length,
+            ..
+        } = self.current;
+        let data = self
+            .window
+            .data()
+            .get(data_offset..data_offset + data_length)
+            .unwrap_or_default();
         let captured = u32::try_from(data.len()).unwrap_or(u32::MAX);
         CapturedFrame {
             time_ns: self.time_ns,
@@ -187,7 +202,11 @@ impl<R: Read> Capture<R> {
     }
 
     fn problem(&self, what: What) -> Problem {
-        Problem { file: self.file.clone(), offset: self.window.offset(), what }
+        Problem {
+            file: self.file.clone(),
+            offset: self.window.offset(),
+            what,
+        }
     }
 
     fn record(&mut self) -> Record {
@@ -226,7 +245,11 @@ impl<R: Read> Capture<R> {
                     link_type,
                     name: None,
                     snap_length: header.snaplen,
-                    clock: Some(Clock::per_second(if nanoseconds { 1_000_000_000 } else { 1_000_000 })),
+                    clock: Some(Clock::per_second(if nanoseconds {
+                        1_000_000_000
+                    } else {
+                        1_000_000
+                    })),
                 });
                 Record::Other(length)
             }

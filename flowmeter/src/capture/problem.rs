@@ -20,7 +20,9 @@ pub enum What {
     Read(#[source] io::Error),
     #[error("neither pcap nor pcapng")]
     NotACapture,
-    #[error("the file ends inside of a record, {missing} bytes or more are missing; what stands before was used")]
+    #[error(
+        "the file ends inside of a record, {missing} bytes or more are missing; what stands before was used"
+    )]
     Cut { missing: usize },
     #[error("a record of more than {limit} bytes: the file is damaged; what stands before was used")]
     RecordTooLong { limit: usize },

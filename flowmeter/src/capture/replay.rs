@@ -42,14 +42,19 @@ pub struct Interfaces {
 impl Interfaces {
     /// The index that stands in flow keys, from 1 on.
     pub fn ifindex(&mut self, name: &str) -> u32 {
-        let index = self.names.get_index_of(name).unwrap_or_else(|| self.names.insert_full(name.to_owned()).0);
+        let index = self
+            .names
+            .get_index_of(name)
+            .unwrap_or_else(|| self.names.insert_full(name.to_owned()).0);
         u32::try_from(index + 1).unwrap_or(u32::MAX)
     }
 
     /// Empty for an index that was never handed out.
     pub fn name(&self, ifindex: u32) -> &str {
         let index = (ifindex as usize).checked_sub(1);
-        index.and_then(|index| self.names.get_index(index)).map_or("", String::as_str)
+        index
+            .and_then(|index| self.names.get_index(index))
+            .map_or("", String::as_str)
     }
 }
 
@@ -143,7 +148,8 @@ impl Replay {
                 continue;
             };
             open.late_items += u64::from(wanted < number);
-            self.problems.extend(source.count(&mut open.aggregate, &mut self.interfaces));
+            self.problems
+                .extend(source.count(&mut open.aggregate, &mut self.interfaces));
             match advance(source.as_mut(), &mut self.problems) {
                 Some(time_ns) => *top = Reverse((time_ns, index)),
                 None => {

@@ -3,7 +3,11 @@
 //! The same table is run through the parser in user space and through the programs in the kernel.
 
 #![allow(dead_code, reason = "each test takes what it needs of this table")]
-#![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "a wrong table must fail its test")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a wrong table must fail its test"
+)]
 
 use flowmeter_common::{FlowKey, KeyFlags, Link, Sizes, Tunnel, Uncounted, flow::tcp_flags};
 
@@ -90,7 +94,7 @@ pub(crate) fn ipv4(protocol: u8, payload: &[u8]) -> Vec<u8> {
 /// `offset` in bytes, a multiple of 8.
 pub(crate) fn ipv4_fragment(protocol: u8, offset: u16, more: bool, payload: &[u8]) -> Vec<u8> {
     let mut packet = ipv4(protocol, payload);
-    let field = offset / 8 | if more { 0x2000 } else { 0 };
+    let field = (offset / 8) | if more { 0x2000 } else { 0 };
     packet[6..8].copy_from_slice(&field.to_be_bytes());
     packet
 }
@@ -434,6 +438,10 @@ fn ipv4_headers(t: &mut Table) {
         0x10,
     );
 
+    let mut padded = eth(&ipv4(17, &udp(1, 2, &[])));
+    padded[16..18].fill(0);
+    padded.resize(60, 0);
+    t.uncounted("ipv4 total length 0 in a padded frame", padded, Malformed);
     let mut packet = ipv4(17, &udp(1, 2, &[]));
     packet[0] = 0x55;
     t.uncounted("ipv4 version 5", eth(&packet), Malformed);
@@ -522,6 +530,12 @@ fn ipv6_headers(t: &mut Table) {
         160,
         0x10,
     );
+    let mut padded = eth(17, &[]);
+    padded.resize(60, 0);
+    t.uncounted("ipv6 payload length 0 in a padded frame", padded, Malformed);
+    let mut padded = eth(99, &[]);
+    padded.resize(60, 0);
+    t.counted("ipv6 without payload, padded", padded, key6(99, 0, 0), 40);
     let nested = |count: usize| {
         (0..count).fold((17_u8, datagram.clone()), |(next, payload), _| {
             (60, extension(next, 0, &payload))

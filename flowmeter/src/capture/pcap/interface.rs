@@ -26,13 +26,25 @@ pub(super) struct Clock {
 const NANOSECONDS: u64 = 1_000_000_000;
 
 impl Clock {
-    pub(super) const MICROSECONDS: Self = Self { multiply: 1_000, divide: 1, offset_ns: 0 };
+    pub(super) const MICROSECONDS: Self = Self {
+        multiply: 1_000,
+        divide: 1,
+        offset_ns: 0,
+    };
 
     pub(super) const fn per_second(units: u128) -> Self {
         match units {
             1_000_000 => Self::MICROSECONDS,
-            1_000_000_000 => Self { multiply: 1, divide: 1, offset_ns: 0 },
-            _ => Self { multiply: NANOSECONDS, divide: units, offset_ns: 0 },
+            1_000_000_000 => Self {
+                multiply: 1,
+                divide: 1,
+                offset_ns: 0,
+            },
+            _ => Self {
+                multiply: NANOSECONDS,
+                divide: units,
+                offset_ns: 0,
+            },
         }
     }
 
@@ -46,7 +58,10 @@ impl Clock {
             1_u128.checked_shl(exponent)?
         };
         let offset_ns = i128::from(offset_seconds) * i128::from(NANOSECONDS);
-        Some(Self { offset_ns, ..Self::per_second(units) })
+        Some(Self {
+            offset_ns,
+            ..Self::per_second(units)
+        })
     }
 
     /// `None` where the time is before 1970 or after 2262.
@@ -76,7 +91,10 @@ mod tests {
     fn resolutions_of_ten_and_of_two() {
         let time = |resolution, offset, stamp| Clock::new(resolution, offset)?.stamp(stamp);
         assert_eq!(time(6, 0, 1_700_000_000_123_456), Some(1_700_000_000_123_456_000));
-        assert_eq!(time(9, 0, 1_700_000_000_123_456_789), Some(1_700_000_000_123_456_789));
+        assert_eq!(
+            time(9, 0, 1_700_000_000_123_456_789),
+            Some(1_700_000_000_123_456_789)
+        );
         assert_eq!(time(3, 0, 1_700_000_000_123), Some(1_700_000_000_123_000_000));
         assert_eq!(time(0, 0, 1_700_000_000), Some(1_700_000_000_000_000_000));
         assert_eq!(time(12, 0, 5_000_000), Some(5_000));

@@ -9,10 +9,7 @@ use pcap_parser::{
     parse_simplepacketblock_le,
 };
 
-use super::{
-    Capture, Clock, Format, Interface, Packet, Record,
-    window,
-};
+use super::{Capture, Clock, Format, Interface, Packet, Record, window};
 use crate::capture::problem::What;
 
 /// The packet block that the enhanced one replaced; old files have it.
@@ -25,7 +22,13 @@ impl<R: Read> Capture<R> {
         let Some(&[t0, t1, t2, t3, l0, l1, l2, l3]) = data.first_chunk() else {
             return Record::Incomplete(8 - data.len().min(8));
         };
-        let word = |bytes| if big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) };
+        let word = |bytes| {
+            if big_endian {
+                u32::from_be_bytes(bytes)
+            } else {
+                u32::from_le_bytes(bytes)
+            }
+        };
         let kind = word([t0, t1, t2, t3]);
         if kind == SHB_MAGIC {
             return self.section();
@@ -57,7 +60,9 @@ impl<R: Read> Capture<R> {
         match parse_sectionheaderblock(self.window.data()) {
             Ok((_, header)) => {
                 let length = header.block_len1 as usize;
-                self.format = Format::PcapNg { big_endian: header.big_endian() };
+                self.format = Format::PcapNg {
+                    big_endian: header.big_endian(),
+                };
                 // A section's interfaces are its own; those before stay for the frames already handed out.
                 self.section_start = self.interfaces.len();
                 Record::Other(length)
@@ -110,7 +115,11 @@ impl<R: Read> Capture<R> {
         };
         let (_, packet) = parsed.map_err(|_| What::DamagedPacket)?;
         // The captured length is not told: it is the original one, the interface's limit, or the block's.
-        let snap = match self.interfaces.get(self.section_start).map(|interface| interface.snap_length) {
+        let snap = match self
+            .interfaces
+            .get(self.section_start)
+            .map(|interface| interface.snap_length)
+        {
             None | Some(0) => u32::MAX,
             Some(length) => length,
         };
@@ -126,8 +135,18 @@ impl<R: Read> Capture<R> {
         let &[high, low, captured, original] = words else {
             return Err(What::DamagedPacket);
         };
-        let word = |bytes| if big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) };
-        let interface = if big_endian { u16::from_be_bytes([i0, i1]) } else { u16::from_le_bytes([i0, i1]) };
+        let word = |bytes| {
+            if big_endian {
+                u32::from_be_bytes(bytes)
+            } else {
+                u32::from_le_bytes(bytes)
+            }
+        };
+        let interface = if big_endian {
+            u16::from_be_bytes([i0, i1])
+        } else {
+            u16::from_le_bytes([i0, i1])
+        };
         let captured = word(captured);
         // What stands in front of the data, and the length behind it.
         if captured as usize > block.len() - 32 {
@@ -146,10 +165,15 @@ impl<R: Read> Capture<R> {
         captured: u32,
     ) -> Result<Packet, What> {
         let index = self.section_start + interface as usize;
-        let description = self.interfaces.get(index).ok_or(What::UnknownInterface(interface))?;
+        let description = self
+            .interfaces
+            .get(index)
+            .ok_or(What::UnknownInterface(interface))?;
         Ok(Packet {
             interface: index,
-            time_ns: stamp.zip(description.clock).and_then(|(stamp, clock)| clock.stamp(stamp)),
+            time_ns: stamp
+                .zip(description.clock)
+                .and_then(|(stamp, clock)| clock.stamp(stamp)),
             original_length,
             data_offset,
             data_length: captured as usize,
@@ -158,7 +182,10 @@ impl<R: Read> Capture<R> {
 }
 
 fn name(description: &InterfaceDescriptionBlock) -> Option<String> {
-    let option = description.options.iter().find(|option| option.code == OptionCode::IfName)?;
+    let option = description
+        .options
+        .iter()
+        .find(|option| option.code == OptionCode::IfName)?;
     let bytes = option.as_bytes().ok()?;
     let text = String::from_utf8_lossy(bytes);
     let text = text.trim_end_matches('\0');
@@ -167,8 +194,13 @@ fn name(description: &InterfaceDescriptionBlock) -> Option<String> {
 
 /// Read here because pcap-parser 0.17 takes the bytes as little-endian always.
 fn offset_seconds(description: &InterfaceDescriptionBlock, big_endian: bool) -> i64 {
-    let option = description.options.iter().find(|option| option.code == OptionCode::IfTsoffset);
-    let bytes = option.and_then(|option| option.as_bytes().ok()).and_then(|bytes| bytes.first_chunk());
+    let option = description
+        .options
+        .iter()
+        .find(|option| option.code == OptionCode::IfTsoffset);
+    let bytes = option
+        .and_then(|option| option.as_bytes().ok())
+        .and_then(|bytes| bytes.first_chunk());
     match bytes {
         None => 0,
         Some(&bytes) if big_endian => i64::from_be_bytes(bytes),

@@ -25,7 +25,14 @@ pub(super) enum Fill {
 
 impl<R: Read> Window<R> {
     pub(super) fn new(reader: R) -> Self {
-        Self { reader, buffer: Vec::new(), start: 0, end: 0, offset: 0, closed: false }
+        Self {
+            reader,
+            buffer: Vec::new(),
+            start: 0,
+            end: 0,
+            offset: 0,
+            closed: false,
+        }
     }
 
     pub(super) fn data(&self) -> &[u8] {

@@ -34,7 +34,11 @@ impl<R: Read> CaptureSource<R> {
     /// `file` is the name that problems are told with.
     pub fn new(file: impl Into<String>, reader: R) -> Self {
         let file = file.into();
-        Self { capture: Capture::new(file.clone(), reader), file, known: Vec::new() }
+        Self {
+            capture: Capture::new(file.clone(), reader),
+            file,
+            known: Vec::new(),
+        }
     }
 
     /// Gets to know the interface at `index`; tells if its frames cannot be read.
@@ -72,9 +76,18 @@ impl<R: Read> Source for CaptureSource<R> {
         };
         let known = self.known.get(index).copied().flatten()?;
         let frame = self.capture.frame();
-        let link = known.framing.ok_or(Uncounted::NotIp).and_then(|framing| framing.link(frame.data));
+        let link = known
+            .framing
+            .ok_or(Uncounted::NotIp)
+            .and_then(|framing| framing.link(frame.data));
         match link {
-            Ok(link) => into.frame(known.ifindex, link, frame.data, frame.original_length, frame.time_ns),
+            Ok(link) => into.frame(
+                known.ifindex,
+                link,
+                frame.data,
+                frame.original_length,
+                frame.time_ns,
+            ),
             Err(reason) => into.uncounted(known.ifindex, reason, frame.original_length),
         }
         problem

@@ -37,14 +37,23 @@ enum State {
 impl FileSource {
     /// `path` may be `-` for standard input.
     pub fn new(path: &Path, bytes_read: &BytesRead, reader: Reader) -> Self {
-        Self { path: path.to_owned(), bytes_read: Arc::clone(bytes_read), reader, state: State::New }
+        Self {
+            path: path.to_owned(),
+            bytes_read: Arc::clone(bytes_read),
+            reader,
+            state: State::New,
+        }
     }
 
     fn open(&self, bytes_read: BytesRead) -> Result<Box<dyn Source>, Problem> {
         let file = self.path.display().to_string();
         match Input::open(&self.path, bytes_read) {
             Ok(input) => Ok((self.reader)(file, input)),
-            Err(error) => Err(Problem { file, offset: 0, what: What::Open(error) }),
+            Err(error) => Err(Problem {
+                file,
+                offset: 0,
+                what: What::Open(error),
+            }),
         }
     }
 
