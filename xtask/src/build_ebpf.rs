@@ -119,6 +119,10 @@ fn rustflags() -> Vec<String> {
         format!("--cfg=bpf_target_arch=\"{}\"", env::consts::ARCH),
         "-Cdebuginfo=2".to_owned(),
         "-Clink-arg=--btf".to_owned(),
+        // 32-bit atomics, which the counters of flags use.
+        "-Ctarget-cpu=v3".to_owned(),
+        // The verifier allows them on packets; without it each wide load is taken apart into bytes.
+        "-Ctarget-feature=+allows-misaligned-mem-access".to_owned(),
     ]
 }
 
