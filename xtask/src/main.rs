@@ -8,6 +8,9 @@ mod packages;
 mod process;
 mod run;
 mod signals;
+#[cfg(test)]
+#[path = "../../flowmeter/tests/support/mod.rs"]
+mod support;
 mod test;
 mod toolchain;
 mod workspace;

@@ -17,13 +17,13 @@ const NO_ROOT: &str = "FLOWMETER_NO_ROOT";
 const DATA: &str = "FLOWMETER_DATA";
 
 /// Tells that the test `name` was skipped. `reason` is `needs root`, `needs KERNEL FEATURE`, ...
-pub fn skip(name: &str, reason: &str) {
+pub(crate) fn skip(name: &str, reason: &str) {
     let file = env::var_os(SKIPS).map(PathBuf::from);
     tell(file.as_deref(), name, reason).expect("telling that a test was skipped");
 }
 
 /// One line, to standard error and to the end of `file`; one write, since test binaries may share it.
-pub fn tell(file: Option<&Path>, name: &str, reason: &str) -> io::Result<()> {
+pub(crate) fn tell(file: Option<&Path>, name: &str, reason: &str) -> io::Result<()> {
     let line = format!("skipped: {name}: {reason}\n");
     io::stderr().write_all(line.as_bytes())?;
     if let Some(file) = file {
@@ -38,7 +38,7 @@ pub fn tell(file: Option<&Path>, name: &str, reason: &str) -> io::Result<()> {
 
 /// True with root; else tells that the test is skipped.
 #[must_use]
-pub fn root_or_skip(name: &str) -> bool {
+pub(crate) fn root_or_skip(name: &str) -> bool {
     let root = nix::unistd::geteuid().is_root() && env::var_os(NO_ROOT).is_none();
     if !root {
         skip(name, "needs root");
@@ -48,7 +48,7 @@ pub fn root_or_skip(name: &str) -> bool {
 
 /// The directory with captures; without one tells that the test is skipped.
 #[must_use]
-pub fn data_or_skip(name: &str) -> Option<PathBuf> {
+pub(crate) fn data_or_skip(name: &str) -> Option<PathBuf> {
     let data = env::var_os(DATA).map(PathBuf::from);
     if data.is_none() {
         skip(name, "needs FLOWMETER_DATA, the directory with captures");
