@@ -25,8 +25,8 @@ use crate::{
     atomic::{add_u32, add_u64, fetch_add_u64, or_u32},
     frame::{Linear, Paged},
     maps::{
-        ALLOW, COARSE_CLOCK, DENY, FILL_NOTICE, FILTER, FILTER_MODE, FLOWS_0, FLOWS_1, GENERATION,
-        INSERTED, INTERFACES, NOTICES, SAMPLING, SCRATCH, SPILL, TUNNELS_INNER,
+        ALLOW, COARSE_CLOCK, DENY, FILL_NOTICE, FILTER, FILTER_MODE, FLOWS_0, FLOWS_1, GENERATION, INSERTED,
+        INTERFACES, NOTICES, SAMPLING, SCRATCH, SPILL, TUNNELS_INNER,
     },
 };
 
@@ -54,7 +54,9 @@ pub(crate) fn xdp(ctx: &XdpContext) {
         tag_length: 0,
         gso: Gso::default(),
     };
-    let Some(scratch) = Scratch::of_this_cpu() else { return };
+    let Some(scratch) = Scratch::of_this_cpu() else {
+        return;
+    };
     let parsed = look::<_, true>(&frame, false, scratch);
     account(ctx, parsed, &mut scratch.packet, observed);
 }
@@ -64,11 +66,19 @@ pub(crate) fn tc<const ETHERNET: bool>(ctx: &TcContext, egress: bool) {
     let skb = ctx.skb.skb;
     // SAFETY: the kernel lends a valid context; the verifier checks each field access.
     let (ifindex, vlan_present, vlan_tci, segments, size) = unsafe {
-        ((*skb).ifindex, (*skb).vlan_present, (*skb).vlan_tci, (*skb).gso_segs, (*skb).gso_size)
+        (
+            (*skb).ifindex,
+            (*skb).vlan_present,
+            (*skb).vlan_tci,
+            (*skb).gso_segs,
+            (*skb).gso_size,
+        )
     };
     let frame_length = ctx.len();
     let frame = Linear::of_skb(ctx);
-    let Some(scratch) = Scratch::of_this_cpu() else { return };
+    let Some(scratch) = Scratch::of_this_cpu() else {
+        return;
+    };
     let mut parsed = look::<_, ETHERNET>(&frame, size != 0, scratch);
     if parsed == Err(Uncounted::Truncated) && frame.len() < frame_length as usize {
         parsed = look::<_, ETHERNET>(&Paged(ctx), size != 0, scratch);
@@ -80,7 +90,11 @@ pub(crate) fn tc<const ETHERNET: bool>(ctx: &TcContext, egress: bool) {
         frame_length,
         vlan_id: if tagged { vlan_tci as u16 & 0x0fff } else { 0 },
         tag_length: if tagged { 4 } else { 0 },
-        gso: Gso { segments, size, payload_offset: scratch.inside.payload_offset },
+        gso: Gso {
+            segments,
+            size,
+            payload_offset: scratch.inside.payload_offset,
+        },
     };
     account(ctx, parsed, &mut scratch.packet, observed);
 }
@@ -160,16 +174,15 @@ fn parse_inside<F: flowmeter_common::Frame>(frame: &F, scratch: &mut Scratch) ->
 }
 
 #[inline(always)]
-fn account<C: EbpfContext>(
-    ctx: &C,
-    parsed: Result<(), Uncounted>,
-    packet: &mut Packet,
-    observed: Observed,
-) {
-    let Some(generation) = GENERATION.get(0) else { return };
+fn account<C: EbpfContext>(ctx: &C, parsed: Result<(), Uncounted>, packet: &mut Packet, observed: Observed) {
+    let Some(generation) = GENERATION.get(0) else {
+        return;
+    };
     // SAFETY: a live map value. Read once a packet: all that one packet changes is in one generation.
     let generation = unsafe { core::ptr::read_volatile(generation) } & 1;
-    let Some(interface) = interface_counters(observed.ifindex, generation) else { return };
+    let Some(interface) = interface_counters(observed.ifindex, generation) else {
+        return;
+    };
 
     let sizes = match parsed {
         Ok(()) => packet.sizes(observed.frame_length, observed.tag_length, observed.gso),
@@ -190,7 +203,14 @@ fn account<C: EbpfContext>(
             let packets = observed.gso.count(observed.frame_length);
             let wire_bytes =
                 u64::from(observed.frame_length) + u64::from(packets) * u64::from(observed.tag_length);
-            (Sizes { packets, l3_bytes: 0, wire_bytes }, Err(reason))
+            (
+                Sizes {
+                    packets,
+                    l3_bytes: 0,
+                    wire_bytes,
+                },
+                Err(reason),
+            )
         }
     };
     // SAFETY: the entry of this CPU in a live map value; programs of one CPU do not interrupt each other.
@@ -202,7 +222,9 @@ fn account<C: EbpfContext>(
         let index = reason as usize & (Uncounted::COUNT - 1);
         // SAFETY: as above; the mask keeps the index within the array.
         unsafe {
-            let uncounted = (&raw mut (*interface).uncounted).cast::<flowmeter_common::Count>().add(index);
+            let uncounted = (&raw mut (*interface).uncounted)
+                .cast::<flowmeter_common::Count>()
+                .add(index);
             (*uncounted).packets += u64::from(wire.packets);
             (*uncounted).wire_bytes += wire.wire_bytes;
         }
@@ -237,7 +259,12 @@ fn log_uncounted<C: EbpfContext>(
 fn interface_counters(ifindex: u32, generation: u32) -> Option<*mut InterfaceCounters> {
     INTERFACES
         .get_ptr_mut(InterfaceGeneration { ifindex, generation })
-        .or_else(|| INTERFACES.get_ptr_mut(InterfaceGeneration { ifindex: 0, generation }))
+        .or_else(|| {
+            INTERFACES.get_ptr_mut(InterfaceGeneration {
+                ifindex: 0,
+                generation,
+            })
+        })
 }
 
 #[inline(always)]
@@ -251,10 +278,16 @@ fn admit_and_count(generation: u32, packet: &Packet, sizes: Sizes) -> Result<(),
         return Err(Uncounted::Filtered);
     }
     // SAFETY: both helpers take nothing and return a time.
-    let now_ns =
-        if COARSE_CLOCK.load() != 0 { unsafe { bpf_ktime_get_coarse_ns() } } else { unsafe { bpf_ktime_get_ns() } };
-    let counters =
-        if generation == 0 { FLOWS_0.get_ptr_mut(&packet.key) } else { FLOWS_1.get_ptr_mut(&packet.key) };
+    let now_ns = if COARSE_CLOCK.load() != 0 {
+        unsafe { bpf_ktime_get_coarse_ns() }
+    } else {
+        unsafe { bpf_ktime_get_ns() }
+    };
+    let counters = if generation == 0 {
+        FLOWS_0.get_ptr_mut(&packet.key)
+    } else {
+        FLOWS_1.get_ptr_mut(&packet.key)
+    };
     match counters {
         Some(counters) => {
             add(counters, packet.tcp_flags, sizes, now_ns);
@@ -297,7 +330,9 @@ fn insert(generation: u32, packet: &Packet, sizes: &Sizes, now_ns: u64) -> i32 {
         }
         Err(EEXIST) => {
             // Another CPU was first; its entry stays until the next generation.
-            let Some(counters) = flows.get_ptr_mut(&packet.key) else { return EEXIST };
+            let Some(counters) = flows.get_ptr_mut(&packet.key) else {
+                return EEXIST;
+            };
             add(counters, packet.tcp_flags, *sizes, now_ns);
             0
         }
@@ -341,7 +376,9 @@ fn add(counters: *mut FlowCounters, flags: u8, sizes: Sizes, now_ns: u64) {
 /// Wakes the agent when the generation gets full, once.
 #[inline(always)]
 fn tell_fill(generation: u32) {
-    let Some(inserted) = INSERTED.get_ptr_mut(generation) else { return };
+    let Some(inserted) = INSERTED.get_ptr_mut(generation) else {
+        return;
+    };
     // SAFETY: a live map value, aligned.
     let before = unsafe { fetch_add_u64(inserted, 1) };
     if before + 1 == FILL_NOTICE.load() {

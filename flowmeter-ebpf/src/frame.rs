@@ -20,12 +20,18 @@ pub(crate) struct Linear {
 impl Linear {
     #[inline(always)]
     pub(crate) fn of_xdp(ctx: &XdpContext) -> Self {
-        Self { start: ctx.data(), end: ctx.data_end() }
+        Self {
+            start: ctx.data(),
+            end: ctx.data_end(),
+        }
     }
 
     #[inline(always)]
     pub(crate) fn of_skb(ctx: &TcContext) -> Self {
-        Self { start: ctx.data(), end: ctx.data_end() }
+        Self {
+            start: ctx.data(),
+            end: ctx.data_end(),
+        }
     }
 
     #[inline(always)]
@@ -63,7 +69,12 @@ impl Frame for Paged<'_> {
         let mut bytes = [0; N];
         // SAFETY: the context is the program's own, and the helper writes `N` bytes into a buffer of `N`.
         let result = unsafe {
-            bpf_skb_load_bytes(self.0.as_ptr(), offset as u32, bytes.as_mut_ptr().cast(), N as u32)
+            bpf_skb_load_bytes(
+                self.0.as_ptr(),
+                offset as u32,
+                bytes.as_mut_ptr().cast(),
+                N as u32,
+            )
         };
         (result == 0).then_some(bytes)
     }

@@ -16,7 +16,10 @@ mod frame;
 mod maps;
 
 use aya_ebpf::{
-    bindings::{TC_ACT_UNSPEC, xdp_action::{XDP_DROP, XDP_PASS}},
+    bindings::{
+        TC_ACT_UNSPEC,
+        xdp_action::{XDP_DROP, XDP_PASS},
+    },
     macros::{classifier, xdp},
     programs::{TcContext, XdpContext},
 };

@@ -5,7 +5,9 @@ use aya::{
     Ebpf,
     programs::{
         LinkOrder, ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode,
-        tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcError, qdisc_add_clsact, qdisc_detach_program},
+        tc::{
+            NlOptions, SchedClassifierLink, TcAttachOptions, TcError, qdisc_add_clsact, qdisc_detach_program,
+        },
         xdp::XdpLink,
     },
 };
@@ -41,7 +43,10 @@ pub fn attach(ebpf: &mut Ebpf, interface: &Interface, plan: &plan::Plan) -> Resu
         }
     }
     let mut tc = Vec::new();
-    let hooks = [(plan.tc_ingress, TcAttachType::Ingress), (plan.tc_egress, TcAttachType::Egress)];
+    let hooks = [
+        (plan.tc_ingress, TcAttachType::Ingress),
+        (plan.tc_egress, TcAttachType::Egress),
+    ];
     for (_, hook) in hooks.into_iter().filter(|(wanted, _)| *wanted) {
         tc.push(attach_tc(ebpf, interface, hook, plan.tcx)?);
     }
@@ -59,8 +64,10 @@ fn attach_xdp(ebpf: &mut Ebpf, interface: &Interface, verdict: plan::Xdp) -> Res
         plan::Xdp::Pass => "flowmeter_xdp",
         plan::Xdp::Drop => "flowmeter_xdrop",
     };
-    let program: &mut Xdp =
-        ebpf.program_mut(name).ok_or_else(|| anyhow!("program {name} is not in the object"))?.try_into()?;
+    let program: &mut Xdp = ebpf
+        .program_mut(name)
+        .ok_or_else(|| anyhow!("program {name} is not in the object"))?
+        .try_into()?;
     ensure_loaded(program.load(), name)?;
     // Driver mode only: generic XDP sees super-packets and cannot tell how many packets they stand for.
     let link = program
@@ -81,8 +88,10 @@ fn attach_tc(
         (_, true) => "flowmeter_in",
         (_, false) => "flowmeter_in_l3",
     };
-    let program: &mut SchedClassifier =
-        ebpf.program_mut(name).ok_or_else(|| anyhow!("program {name} is not in the object"))?.try_into()?;
+    let program: &mut SchedClassifier = ebpf
+        .program_mut(name)
+        .ok_or_else(|| anyhow!("program {name} is not in the object"))?
+        .try_into()?;
     ensure_loaded(program.load(), name)?;
     let options = if tcx {
         TcAttachOptions::TcxOrder(LinkOrder::default())
@@ -90,9 +99,15 @@ fn attach_tc(
         prepare_clsact(&interface.name, hook, name)?;
         TcAttachOptions::Netlink(NlOptions::default())
     };
-    let link = program.attach_with_options(&interface.name, hook, options).with_context(|| {
-        format!("attaching {name} to {} by {}", interface.name, if tcx { "TCX" } else { "clsact" })
-    })?;
+    let link = program
+        .attach_with_options(&interface.name, hook, options)
+        .with_context(|| {
+            format!(
+                "attaching {name} to {} by {}",
+                interface.name,
+                if tcx { "TCX" } else { "clsact" }
+            )
+        })?;
     Ok(program.take_link(link)?)
 }
 

@@ -53,7 +53,11 @@ struct ElementAttr {
 unsafe fn bpf<A>(command: libc::c_long, attr: &mut A) -> io::Result<libc::c_long> {
     // SAFETY: the caller vouches for the attribute; its size tells the kernel how much of it there is.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attr, size_of::<A>()) };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
 }
 
 fn raw(fd: BorrowedFd<'_>) -> u32 {
@@ -71,7 +75,10 @@ impl<K: Pod, V: Pod> BatchReader<K, V> {
     /// `entries`: how many are read with one call, at least as many as the fullest bucket holds; grows when
     /// it turns out too small.
     pub(crate) fn new(entries: usize) -> Self {
-        Self { keys: vec![K::zeroed(); entries], values: vec![V::zeroed(); entries] }
+        Self {
+            keys: vec![K::zeroed(); entries],
+            values: vec![V::zeroed(); entries],
+        }
     }
 
     /// Takes every entry out of `map` and hands it to `each`. Nobody else may write to the map meanwhile.
@@ -85,7 +92,11 @@ impl<K: Pod, V: Pod> BatchReader<K, V> {
         loop {
             let mut next = 0_u32;
             let mut attr = BatchAttr {
-                in_batch: if started { (&raw const position).expose_provenance() as u64 } else { 0 },
+                in_batch: if started {
+                    (&raw const position).expose_provenance() as u64
+                } else {
+                    0
+                },
                 out_batch: (&raw mut next).expose_provenance() as u64,
                 keys: self.keys.as_mut_ptr().expose_provenance() as u64,
                 values: self.values.as_mut_ptr().expose_provenance() as u64,
@@ -158,7 +169,10 @@ impl GracePeriod {
         let fd = i32::try_from(fd).map_err(io::Error::other)?;
         // SAFETY: the kernel just returned this descriptor, and nobody else has it.
         let outer = unsafe { OwnedFd::from_raw_fd(fd) };
-        Ok(Self { outer, inner: inner.try_clone_to_owned()? })
+        Ok(Self {
+            outer,
+            inner: inner.try_clone_to_owned()?,
+        })
     }
 
     /// # Errors

@@ -49,8 +49,8 @@ impl Drain {
     /// The object lacks a map, or the kernel refuses the map of maps that grace periods need.
     pub fn new(ebpf: &mut Ebpf, capacity: u32) -> Result<Self> {
         let flows = [flow_map(ebpf, "FLOWS_0")?, flow_map(ebpf, "FLOWS_1")?];
-        let grace_period =
-            GracePeriod::new(fd(&flows[0])).context("making the map by which grace periods are waited for")?;
+        let grace_period = GracePeriod::new(fd(&flows[0]))
+            .context("making the map by which grace periods are waited for")?;
         let mut drain = Self {
             generation: Array::try_from(take(ebpf, "GENERATION")?)?,
             inserted: Array::try_from(take(ebpf, "INSERTED")?)?,
@@ -82,7 +82,8 @@ impl Drain {
             self.interfaces
                 .insert(interface_key(ifindex, generation), zero, 0)
                 .with_context(|| format!("making room for the counters of interface {ifindex}"))?;
-            self.before.insert((ifindex, generation), InterfaceCounters::default());
+            self.before
+                .insert((ifindex, generation), InterfaceCounters::default());
         }
         Ok(())
     }
@@ -104,16 +105,22 @@ impl Drain {
     pub fn drain(&mut self, batch: &mut Batch) -> Result<()> {
         let started = Instant::now();
         let retired = self.live;
-        self.generation.set(0, retired ^ 1, 0).context("switching the generation of the flow map")?;
+        self.generation
+            .set(0, retired ^ 1, 0)
+            .context("switching the generation of the flow map")?;
         self.live = retired ^ 1;
-        self.grace_period.wait().context("waiting for running programs to end")?;
+        self.grace_period
+            .wait()
+            .context("waiting for running programs to end")?;
 
         let map_full = self.read_interfaces(retired, batch)?;
         self.read_flows(retired, batch)?;
         if map_full {
             self.read_spill(retired, batch)?;
         }
-        self.inserted.set(retired, 0, 0).context("resetting the count of new flows")?;
+        self.inserted
+            .set(retired, 0, 0)
+            .context("resetting the count of new flows")?;
         batch.map_capacity = self.capacity;
         batch.drain_ns += u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
         Ok(())
@@ -175,7 +182,8 @@ impl Drain {
 }
 
 fn take(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map> {
-    ebpf.take_map(name).ok_or_else(|| anyhow!("map {name} is not in the object"))
+    ebpf.take_map(name)
+        .ok_or_else(|| anyhow!("map {name} is not in the object"))
 }
 
 fn flow_map(ebpf: &mut Ebpf, name: &str) -> Result<MapData> {

@@ -31,7 +31,10 @@ impl Features {
             is_helper_supported(program, helper).context("asking the kernel which BPF helpers it has")
         };
         Ok(Self {
-            coarse_clock: helper(ProgramType::SchedClassifier, BpfHelper::BPF_FUNC_ktime_get_coarse_ns)?,
+            coarse_clock: helper(
+                ProgramType::SchedClassifier,
+                BpfHelper::BPF_FUNC_ktime_get_coarse_ns,
+            )?,
             xdp_multi_buffer: helper(ProgramType::Xdp, BpfHelper::BPF_FUNC_xdp_get_buff_len)?,
             tcx: tcx_supported(),
             ring_buffer: is_map_supported(MapType::RingBuf)

@@ -56,7 +56,10 @@ fn describe(message: &LinkMessage) -> Interface {
         index: message.header.index,
         up: flags.contains(LinkFlags::Up),
         loopback: flags.contains(LinkFlags::Loopback),
-        ethernet: matches!(message.header.link_layer_type, LinkLayerType::Ether | LinkLayerType::Loopback),
+        ethernet: matches!(
+            message.header.link_layer_type,
+            LinkLayerType::Ether | LinkLayerType::Loopback
+        ),
         ..Interface::default()
     };
     let mut lower_elsewhere = false;
@@ -135,7 +138,9 @@ impl Patterns {
     pub fn new(patterns: &[String]) -> Result<Self> {
         let mut set = GlobSetBuilder::new();
         for pattern in patterns {
-            set.add(Glob::new(pattern).with_context(|| format!("reading the interface pattern {pattern:?}"))?);
+            set.add(
+                Glob::new(pattern).with_context(|| format!("reading the interface pattern {pattern:?}"))?,
+            );
         }
         Ok(Self(set.build()?))
     }
@@ -170,7 +175,9 @@ pub fn select(interfaces: &[Interface], capture: &Capture) -> Result<Vec<Option<
         }
     };
     let metered = |index: Option<u32>| {
-        interfaces.iter().find(|other| Some(other.index) == index && basic(other).is_none())
+        interfaces
+            .iter()
+            .find(|other| Some(other.index) == index && basic(other).is_none())
     };
     Ok(interfaces
         .iter()
@@ -184,8 +191,10 @@ pub fn select(interfaces: &[Interface], capture: &Capture) -> Result<Vec<Option<
             if let Some(upper) = metered(interface.controller) {
                 return Some(Skipped::PortOf(upper.name.clone()));
             }
-            let shares_packets =
-                matches!(interface.kind.as_deref(), Some("vlan" | "macvlan" | "macvtap" | "ipvlan" | "ipvtap"));
+            let shares_packets = matches!(
+                interface.kind.as_deref(),
+                Some("vlan" | "macvlan" | "macvtap" | "ipvlan" | "ipvtap")
+            );
             if let Some(lower) = metered(interface.lower).filter(|_| shares_packets) {
                 return Some(Skipped::StackedOn(lower.name.clone()));
             }
@@ -199,7 +208,13 @@ mod tests {
     use super::*;
 
     fn interface(index: u32, name: &str) -> Interface {
-        Interface { index, name: name.to_owned(), up: true, ethernet: true, ..Interface::default() }
+        Interface {
+            index,
+            name: name.to_owned(),
+            up: true,
+            ethernet: true,
+            ..Interface::default()
+        }
     }
 
     fn skipped(interfaces: &[Interface], wanted: &[&str], exclude: &[&str]) -> Vec<Option<Skipped>> {
@@ -214,13 +229,36 @@ mod tests {
     #[test]
     fn default_set_counts_each_packet_once() {
         let host = [
-            Interface { loopback: true, ..interface(1, "lo") },
-            Interface { controller: Some(4), ..interface(2, "eth0") },
-            Interface { controller: Some(4), ..interface(3, "eth1") },
-            Interface { kind: Some("bond".into()), ..interface(4, "bond0") },
-            Interface { kind: Some("vlan".into()), lower: Some(4), ..interface(5, "bond0.10") },
-            Interface { kind: Some("vxlan".into()), lower: Some(4), ..interface(6, "vxlan0") },
-            Interface { up: false, ..interface(7, "eth2") },
+            Interface {
+                loopback: true,
+                ..interface(1, "lo")
+            },
+            Interface {
+                controller: Some(4),
+                ..interface(2, "eth0")
+            },
+            Interface {
+                controller: Some(4),
+                ..interface(3, "eth1")
+            },
+            Interface {
+                kind: Some("bond".into()),
+                ..interface(4, "bond0")
+            },
+            Interface {
+                kind: Some("vlan".into()),
+                lower: Some(4),
+                ..interface(5, "bond0.10")
+            },
+            Interface {
+                kind: Some("vxlan".into()),
+                lower: Some(4),
+                ..interface(6, "vxlan0")
+            },
+            Interface {
+                up: false,
+                ..interface(7, "eth2")
+            },
         ];
         assert_eq!(
             skipped(&host, &[], &[]),
@@ -239,8 +277,14 @@ mod tests {
     #[test]
     fn ports_are_metered_where_their_upper_device_is_not() {
         let host = [
-            Interface { controller: Some(2), ..interface(1, "eth0") },
-            Interface { kind: Some("bridge".into()), ..interface(2, "br0") },
+            Interface {
+                controller: Some(2),
+                ..interface(1, "eth0")
+            },
+            Interface {
+                kind: Some("bridge".into()),
+                ..interface(2, "br0")
+            },
         ];
         assert_eq!(skipped(&host, &[], &["br*"]), [None, Some(Skipped::Excluded)]);
     }
@@ -248,10 +292,22 @@ mod tests {
     #[test]
     fn names_and_globs_are_taken_as_they_stand() {
         let host = [
-            Interface { loopback: true, ..interface(1, "lo") },
-            Interface { controller: Some(3), ..interface(2, "eth0") },
-            Interface { up: false, ..interface(3, "br0") },
+            Interface {
+                loopback: true,
+                ..interface(1, "lo")
+            },
+            Interface {
+                controller: Some(3),
+                ..interface(2, "eth0")
+            },
+            Interface {
+                up: false,
+                ..interface(3, "br0")
+            },
         ];
-        assert_eq!(skipped(&host, &["lo", "eth*"], &[]), [None, None, Some(Skipped::NotAskedFor)]);
+        assert_eq!(
+            skipped(&host, &["lo", "eth*"], &[]),
+            [None, None, Some(Skipped::NotAskedFor)]
+        );
     }
 }

@@ -52,7 +52,12 @@ pub enum Impossible {
 ///
 /// # Errors
 /// What was asked for cannot be had; `auto` only fails where frames were to be dropped.
-pub fn plan(interface: &Interface, capture: &Capture, features: &Features, drop: bool) -> Result<Plan, Impossible> {
+pub fn plan(
+    interface: &Interface,
+    capture: &Capture,
+    features: &Features,
+    drop: bool,
+) -> Result<Plan, Impossible> {
     let name = || interface.name.clone();
     let tcx = match capture.tc_attach {
         TcAttach::Auto => features.tcx,
@@ -64,7 +69,10 @@ pub fn plan(interface: &Interface, capture: &Capture, features: &Features, drop:
     let tc_egress = capture.direction != ObservedDirection::Ingress;
     let obstacle = obstacle(interface, features);
     let (use_xdp, why) = match (capture.mode, &obstacle) {
-        _ if !ingress => (false, "only egress was asked for, which XDP does not see".to_owned()),
+        _ if !ingress => (
+            false,
+            "only egress was asked for, which XDP does not see".to_owned(),
+        ),
         (Mode::Tc, _) => (false, "asked for".to_owned()),
         (Mode::Xdp, Some(obstacle)) => return Err(obstacle.error(interface)),
         (Mode::Xdp, None) => (true, "asked for".to_owned()),
@@ -72,7 +80,10 @@ pub fn plan(interface: &Interface, capture: &Capture, features: &Features, drop:
         (Mode::Auto, None) => match (&interface.driver, drop) {
             (_, true) => (true, "frames are dropped after counting".to_owned()),
             (Some(driver), _) => (true, format!("hardware with driver {driver}")),
-            (None, _) => (false, "virtual link, where XDP would turn segmentation offload off".to_owned()),
+            (None, _) => (
+                false,
+                "virtual link, where XDP would turn segmentation offload off".to_owned(),
+            ),
         },
     };
     if drop && !use_xdp {
@@ -119,7 +130,10 @@ impl Obstacle {
         match self {
             Self::Kernel => Impossible::KernelXdp(name),
             Self::NoEthernet => Impossible::NoEthernet(name),
-            Self::SlotTaken(program) => Impossible::SlotTaken { interface: name, program: *program },
+            Self::SlotTaken(program) => Impossible::SlotTaken {
+                interface: name,
+                program: *program,
+            },
         }
     }
 }
@@ -148,8 +162,12 @@ impl Plan {
 mod tests {
     use super::*;
 
-    const ALL: Features =
-        Features { coarse_clock: true, xdp_multi_buffer: true, tcx: true, ring_buffer: true };
+    const ALL: Features = Features {
+        coarse_clock: true,
+        xdp_multi_buffer: true,
+        tcx: true,
+        ring_buffer: true,
+    };
 
     fn nic(name: &str, driver: Option<&str>) -> Interface {
         Interface {
@@ -163,13 +181,19 @@ mod tests {
     }
 
     fn with_mode(mode: Mode) -> Capture {
-        Capture { mode, ..Capture::default() }
+        Capture {
+            mode,
+            ..Capture::default()
+        }
     }
 
     #[test]
     fn auto_takes_xdp_on_hardware_and_tc_on_virtual_links() {
         let hardware = plan(&nic("eth0", Some("ixgbe")), &with_mode(Mode::Auto), &ALL, false).unwrap();
-        assert_eq!((hardware.xdp, hardware.tc_ingress, hardware.tc_egress), (Some(Xdp::Pass), false, true));
+        assert_eq!(
+            (hardware.xdp, hardware.tc_ingress, hardware.tc_egress),
+            (Some(Xdp::Pass), false, true)
+        );
         assert!(hardware.may_fall_back);
         let veth = plan(&nic("veth0", None), &with_mode(Mode::Auto), &ALL, false).unwrap();
         assert_eq!((veth.xdp, veth.tc_ingress, veth.tc_egress), (None, true, true));
@@ -178,10 +202,20 @@ mod tests {
 
     #[test]
     fn missing_kernel_features_are_named() {
-        let old = Features { xdp_multi_buffer: false, tcx: false, ..ALL };
+        let old = Features {
+            xdp_multi_buffer: false,
+            tcx: false,
+            ..ALL
+        };
         let error = plan(&nic("eth0", Some("ixgbe")), &with_mode(Mode::Xdp), &old, false).unwrap_err();
-        assert!(error.to_string().contains("eth0") && error.to_string().contains("5.18"), "{error}");
-        let tcx = Capture { tc_attach: TcAttach::Tcx, ..Capture::default() };
+        assert!(
+            error.to_string().contains("eth0") && error.to_string().contains("5.18"),
+            "{error}"
+        );
+        let tcx = Capture {
+            tc_attach: TcAttach::Tcx,
+            ..Capture::default()
+        };
         let error = plan(&nic("eth0", None), &tcx, &old, false).unwrap_err();
         assert!(error.to_string().contains("6.6"), "{error}");
         let auto = plan(&nic("eth0", Some("ixgbe")), &with_mode(Mode::Auto), &old, false).unwrap();
@@ -190,9 +224,18 @@ mod tests {
 
     #[test]
     fn a_taken_xdp_slot_is_named_or_worked_around() {
-        let taken = Interface { xdp_program: Some(77), ..nic("eth0", Some("ixgbe")) };
+        let taken = Interface {
+            xdp_program: Some(77),
+            ..nic("eth0", Some("ixgbe"))
+        };
         let error = plan(&taken, &with_mode(Mode::Xdp), &ALL, false).unwrap_err();
-        assert_eq!(error, Impossible::SlotTaken { interface: "eth0".into(), program: 77 });
+        assert_eq!(
+            error,
+            Impossible::SlotTaken {
+                interface: "eth0".into(),
+                program: 77
+            }
+        );
         let auto = plan(&taken, &with_mode(Mode::Auto), &ALL, false).unwrap();
         assert!(auto.tc_ingress && auto.why.contains("77"), "{auto:?}");
     }
@@ -212,7 +255,10 @@ mod tests {
             (ObservedDirection::Egress, (false, true)),
             (ObservedDirection::Both, (true, true)),
         ] {
-            let capture = Capture { direction, ..Capture::default() };
+            let capture = Capture {
+                direction,
+                ..Capture::default()
+            };
             let plan = plan(&nic("veth0", None), &capture, &ALL, false).unwrap();
             assert_eq!((plan.tc_ingress, plan.tc_egress), hooks, "{direction:?}");
         }

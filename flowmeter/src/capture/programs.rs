@@ -44,7 +44,11 @@ pub fn load(capture: &Capture, features: &Features, log_level: log::LevelFilter)
     let fill_notice = u64::from(entries) / 4 * 3;
     let coarse_clock = u8::from(features.coarse_clock);
     // aya-log numbers its levels from error (1) to trace (5); programs log at trace only.
-    let log_level = if log_level == log::LevelFilter::Trace { 5_u8 } else { 0 };
+    let log_level = if log_level == log::LevelFilter::Trace {
+        5_u8
+    } else {
+        0
+    };
     let mut ebpf = EbpfLoader::new()
         // The programs need no relocation against kernel types.
         .btf(None)
@@ -63,7 +67,9 @@ pub fn load(capture: &Capture, features: &Features, log_level: log::LevelFilter)
 }
 
 fn fill_filter(ebpf: &mut Ebpf, filter: &Filter) -> Result<()> {
-    let map = ebpf.map_mut("FILTER").ok_or_else(|| anyhow!("map FILTER is not in the object"))?;
+    let map = ebpf
+        .map_mut("FILTER")
+        .ok_or_else(|| anyhow!("map FILTER is not in the object"))?;
     let mut trie = LpmTrie::<&mut MapData, [u8; 16], u8>::try_from(map)?;
     for (nets, action) in [(&filter.allow, ALLOW), (&filter.deny, DENY)] {
         for net in nets {
@@ -78,7 +84,10 @@ fn fill_filter(ebpf: &mut Ebpf, filter: &Filter) -> Result<()> {
 /// A prefix over 16-byte addresses, IPv4 v4-mapped as in the flow key.
 fn mapped(net: &IpNet) -> (u32, [u8; 16]) {
     match net {
-        IpNet::V4(net) => (u32::from(net.prefix_len()) + 96, net.network().to_ipv6_mapped().octets()),
+        IpNet::V4(net) => (
+            u32::from(net.prefix_len()) + 96,
+            net.network().to_ipv6_mapped().octets(),
+        ),
         IpNet::V6(net) => (u32::from(net.prefix_len()), net.network().octets()),
     }
 }

@@ -40,7 +40,9 @@ struct Row {
 /// # Errors
 /// The kernel does not list its interfaces, or does not let this process ask what it supports.
 pub fn table(config: &Config) -> Result<Table> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let interfaces = runtime.block_on(async {
         let (connection, handle, _) = rtnetlink::new_connection().context("opening a netlink socket")?;
         tokio::spawn(connection);
@@ -50,7 +52,12 @@ pub fn table(config: &Config) -> Result<Table> {
     let drop = Patterns::new(&config.capture.drop_after_count)?;
     let selected = interfaces::select(&interfaces, &config.capture)?;
     let rows = interfaces.iter().zip(selected).map(|(interface, skipped)| {
-        let planned = plan(interface, &config.capture, &features, drop.matches(&interface.name));
+        let planned = plan(
+            interface,
+            &config.capture,
+            &features,
+            drop.matches(&interface.name),
+        );
         let (possible, how) = match planned {
             Ok(plan) => (true, format!("{} ({})", plan.describe(), plan.why)),
             Err(impossible) => (false, impossible.to_string()),
@@ -68,7 +75,9 @@ pub fn table(config: &Config) -> Result<Table> {
             xdp_slot: interface.xdp_program.map(holder),
         }
     });
-    Ok(Table { interfaces: rows.collect() })
+    Ok(Table {
+        interfaces: rows.collect(),
+    })
 }
 
 fn kind(interface: &Interface) -> String {
@@ -94,11 +103,20 @@ fn holder(id: u32) -> String {
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = |of: fn(&Row) -> &str, least: usize| {
-            self.interfaces.iter().map(|row| of(row).len()).max().unwrap_or(0).max(least)
+            self.interfaces
+                .iter()
+                .map(|row| of(row).len())
+                .max()
+                .unwrap_or(0)
+                .max(least)
         };
         let name = width(|row| &row.name, 9);
         let kind = width(|row| &row.kind, 4);
-        writeln!(f, "{:name$}  {:kind$}  {:5}  {:7}  HOW", "INTERFACE", "KIND", "STATE", "METERED")?;
+        writeln!(
+            f,
+            "{:name$}  {:kind$}  {:5}  {:7}  HOW",
+            "INTERFACE", "KIND", "STATE", "METERED"
+        )?;
         for row in &self.interfaces {
             writeln!(
                 f,
@@ -110,7 +128,11 @@ impl fmt::Display for Table {
                 row.how
             )?;
             if let Some(slot) = &row.xdp_slot {
-                writeln!(f, "{:name$}  {:kind$}  {:5}  {:7}  XDP slot held by {slot}", "", "", "", "")?;
+                writeln!(
+                    f,
+                    "{:name$}  {:kind$}  {:5}  {:7}  XDP slot held by {slot}",
+                    "", "", "", ""
+                )?;
             }
         }
         Ok(())
