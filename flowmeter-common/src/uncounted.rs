@@ -114,15 +114,12 @@ pub struct SpillCounters {
 impl SpillKey {
     /// The prefix that a source address is counted under.
     #[inline(always)]
-    pub const fn prefix(mut source: [u8; 16], ipv6: bool) -> [u8; 16] {
-        if ipv6 {
-            let mut i = 6;
-            while i < 16 {
-                source[i] = 0;
-                i += 1;
+    pub fn prefix(mut source: [u8; 16], ipv6: bool) -> [u8; 16] {
+        let network = if ipv6 { 6 } else { 15 };
+        for (index, byte) in source.iter_mut().enumerate() {
+            if index >= network {
+                *byte = 0;
             }
-        } else {
-            source[15] = 0;
         }
         source
     }
