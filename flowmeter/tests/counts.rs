@@ -3,10 +3,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a wrong table must fail its test")]
 
+mod support;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
-    env, fs,
-    path::{Path, PathBuf},
+    fs,
+    path::Path,
     time::Duration,
 };
 
@@ -72,11 +74,7 @@ fn rows(text: &str) -> BTreeMap<&str, Counts> {
 
 #[test]
 fn every_capture_is_counted_as_listed() {
-    let Some(data) = env::var_os("FLOWMETER_DATA")
-        .filter(|data| !data.is_empty())
-        .map(PathBuf::from)
-    else {
-        eprintln!("skipped: FLOWMETER_DATA does not name the folder of captures");
+    let Some(data) = support::data_or_skip("every_capture_is_counted_as_listed") else {
         return;
     };
     let theirs = fs::read_to_string(data.join("counts.tsv")).unwrap();

@@ -8,10 +8,10 @@ use std::fs;
 fn skipped_tests_are_appended_one_a_line() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("skips");
-    support::tell(Some(&file), "drain", "needs root").unwrap();
-    support::tell(Some(&file), "tcx", "needs BPF_TCX_INGRESS (6.6)").unwrap();
+    support::tell(Some(&file), "an_example", "needs root").unwrap();
+    support::tell(Some(&file), "another_example", "needs BPF_TCX_INGRESS (6.6)").unwrap();
     assert_eq!(
         fs::read_to_string(&file).unwrap(),
-        "skipped: drain: needs root\nskipped: tcx: needs BPF_TCX_INGRESS (6.6)\n"
+        "skipped: an_example: needs root\nskipped: another_example: needs BPF_TCX_INGRESS (6.6)\n"
     );
 }

@@ -49,7 +49,9 @@ pub(crate) fn root_or_skip(name: &str) -> bool {
 /// The directory with captures; without one tells that the test is skipped.
 #[must_use]
 pub(crate) fn data_or_skip(name: &str) -> Option<PathBuf> {
-    let data = env::var_os(DATA).map(PathBuf::from);
+    let data = env::var_os(DATA)
+        .filter(|data| !data.is_empty())
+        .map(PathBuf::from);
     if data.is_none() {
         skip(name, "needs FLOWMETER_DATA, the directory with captures");
     }
