@@ -84,6 +84,13 @@ pub struct InterfaceCounters {
     pub uncounted: [Count; Uncounted::COUNT],
 }
 
+impl InterfaceCounters {
+    /// What was not counted for `reason`.
+    pub fn get(&self, reason: Uncounted) -> Count {
+        self.uncounted.get(reason as usize).copied().unwrap_or_default()
+    }
+}
+
 /// Where packets that found no room in the flow map are told apart: by source prefix (IPv4 /24, IPv6 /48)
 /// and protocol. A flood or a scan is what fills a map, and must still be seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Pod, Zeroable)]

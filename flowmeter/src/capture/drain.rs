@@ -154,7 +154,7 @@ impl Drain {
             }
             let counters = difference(&now, before);
             *before = now;
-            map_full |= counters.uncounted[Uncounted::MapFull as usize].packets > 0;
+            map_full |= counters.get(Uncounted::MapFull).packets > 0;
             if ifindex != 0 || counters.seen.packets > 0 {
                 merge_interface(&mut batch.interfaces, InterfaceBatch { ifindex, counters });
             }

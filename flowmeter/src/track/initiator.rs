@@ -45,16 +45,14 @@ fn by_flags(low: &FlowCounters, high: &FlowCounters) -> Option<usize> {
     let first = |counters: &FlowCounters, wanted: u8| {
         counters.packets > 0 && counters.first_tcp_flags & (SYN | ACK | RST) == wanted
     };
-    if first(low, SYN) || first(high, SYN | ACK) {
-        Some(0)
-    } else if first(high, SYN) || first(low, SYN | ACK) {
-        Some(1)
-    } else if high.packets == 0 && low.first_tcp_flags & RST != 0 {
-        Some(1)
-    } else if low.packets == 0 && high.first_tcp_flags & RST != 0 {
-        Some(0)
-    } else {
-        None
+    let low_opened = first(low, SYN) || first(high, SYN | ACK);
+    let high_opened = first(high, SYN) || first(low, SYN | ACK);
+    match (low_opened, high_opened) {
+        (true, _) => Some(0),
+        (false, true) => Some(1),
+        _ if high.packets == 0 && low.first_tcp_flags & RST != 0 => Some(1),
+        _ if low.packets == 0 && high.first_tcp_flags & RST != 0 => Some(0),
+        _ => None,
     }
 }
 
