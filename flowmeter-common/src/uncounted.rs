@@ -67,6 +67,13 @@ pub struct Count {
     pub wire_bytes: u64,
 }
 
+impl Count {
+    fn add(&mut self, other: Self) {
+        self.packets += other.packets;
+        self.wire_bytes += other.wire_bytes;
+    }
+}
+
 /// Key of the per-CPU counters: one entry per interface and map generation, so that what a generation's
 /// flows add up to can be compared with what the interface saw, to the packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Pod, Zeroable)]
@@ -85,6 +92,14 @@ pub struct InterfaceCounters {
 }
 
 impl InterfaceCounters {
+    /// Adds what another CPU, or another drain, counted.
+    pub fn merge(&mut self, other: &Self) {
+        self.seen.add(other.seen);
+        for (sum, other) in self.uncounted.iter_mut().zip(other.uncounted) {
+            sum.add(other);
+        }
+    }
+
     /// What was not counted for `reason`.
     pub fn get(&self, reason: Uncounted) -> Count {
         self.uncounted.get(reason as usize).copied().unwrap_or_default()

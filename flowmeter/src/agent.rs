@@ -1,13 +1,127 @@
-//! Placeholder.
+//! The loop: each interval drain, track, enrich, (detect,) emit. One thread; a tick is plain function calls.
 
-use std::time::Duration;
+mod meter;
+mod pipeline;
 
-use crate::config::{Loaded, Sources};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, Result, anyhow};
+use futures_util::StreamExt as _;
+use rtnetlink::MulticastGroup;
+use tokio::{
+    io::unix::AsyncFd,
+    signal::unix::{SignalKind, signal},
+    time::{Instant, MissedTickBehavior, interval_at, sleep_until},
+};
+
+use self::{meter::Meter, pipeline::Pipeline};
+use crate::config::{self, Loaded, Sources};
 
 /// Meters until `duration` is over or a signal ends it. `sources` is what SIGHUP reads again.
 ///
 /// # Errors
-/// Always, so far.
-pub fn run(_loaded: Loaded, _sources: &Sources, _duration: Option<Duration>) -> anyhow::Result<()> {
-    anyhow::bail!("not built yet")
+/// What was asked for cannot be attached or written; a drain that fails while running.
+pub fn run(loaded: Loaded, sources: &Sources, duration: Option<Duration>) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(agent(loaded, sources, duration))
+}
+
+async fn agent(loaded: Loaded, sources: &Sources, duration: Option<Duration>) -> Result<()> {
+    let mut config = loaded.config;
+    let mut pipeline = Pipeline::new(&config, now_ns())?;
+    let (connection, handle, mut link_events) =
+        rtnetlink::new_multicast_connection(&[MulticastGroup::Link]).context("listening for link changes")?;
+    tokio::spawn(connection);
+    let mut meter = Meter::load(&config.capture)?;
+    meter.reconcile(&handle, &config.capture).await?;
+    if meter.is_idle() {
+        return Err(anyhow!(
+            "no interface matches {:?}; `flowmeter interfaces` lists what there is",
+            config.capture.interfaces
+        ));
+    }
+
+    let mut notices = AsyncFd::register(meter.notices()?).context("waiting for the kernel programs")?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut ticker = ticker(config.capture.interval);
+    let started = Instant::now();
+    let end = async {
+        match duration {
+            Some(duration) => sleep_until(started + duration).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::pin!(end);
+    loop {
+        tokio::select! {
+            _ = ticker.tick() => {
+                let begun = Instant::now();
+                pipeline.drain(&mut meter)?;
+                pipeline.close_interval(now_ns(), meter.names())?;
+                if begun.elapsed() > config.capture.interval {
+                    log::warn!(
+                        "a tick took {:?}, longer than the interval of {:?}; nothing is lost, but intervals are skipped",
+                        begun.elapsed(), config.capture.interval
+                    );
+                }
+            }
+            ready = notices.readable_mut() => {
+                let mut guard = ready?;
+                while guard.get_inner_mut().next().is_some() {}
+                guard.clear_ready();
+                pipeline.drain(&mut meter)?;
+            }
+            Some(_) = link_events.next() => {
+                // One change comes as several messages; each look is at all links.
+                while let Some(Some(_)) = futures_util::FutureExt::now_or_never(link_events.next()) {}
+                if let Err(error) = meter.reconcile(&handle, &config.capture).await {
+                    log::error!("following a change of interfaces: {error:#}");
+                }
+            }
+            _ = hangup.recv() => {
+                match config::load(sources) {
+                    Ok(new) => {
+                        config = reload(&config, new.config, &mut pipeline);
+                        ticker = self::ticker(config.capture.interval);
+                    }
+                    Err(error) => log::error!("reading the configuration again: {error:#}; the old one stays in force"),
+                }
+            }
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            () = &mut end => break,
+        }
+    }
+    // Detached first: what is counted after the last drain would be lost.
+    meter.detach();
+    pipeline.drain(&mut meter)?;
+    pipeline.finish(now_ns(), meter.names())
+}
+
+/// Takes over what can change while running and tells what cannot.
+fn reload(old: &config::Config, mut new: config::Config, pipeline: &mut Pipeline) -> config::Config {
+    for key in old.restart_needed(&new) {
+        log::warn!("{key} has changed, which takes effect at the next start");
+    }
+    let interval = new.capture.interval;
+    new.capture.clone_from(&old.capture);
+    new.capture.interval = interval;
+    new.output.path.clone_from(&old.output.path);
+    pipeline.reconfigure(&new);
+    log::info!("configuration read again");
+    new
+}
+
+fn ticker(interval: Duration) -> tokio::time::Interval {
+    let mut ticker = interval_at(Instant::now() + interval, interval);
+    // Ticks never overlap, and none is made up for: the next drain holds all that was counted.
+    ticker.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    ticker
+}
+
+fn now_ns() -> u64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX)
 }

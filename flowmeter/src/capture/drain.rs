@@ -150,7 +150,7 @@ impl Drain {
                 .with_context(|| format!("reading the counters of interface {ifindex}"))?;
             let mut now = InterfaceCounters::default();
             for cpu in per_cpu.iter() {
-                add(&mut now, &bytemuck::pod_read_unaligned(cpu));
+                now.merge(&bytemuck::pod_read_unaligned(cpu));
             }
             let counters = difference(&now, before);
             *before = now;
@@ -201,18 +201,6 @@ fn interface_key(ifindex: u32, generation: u32) -> [u8; 8] {
     bytemuck::cast(InterfaceGeneration { ifindex, generation })
 }
 
-fn add(sum: &mut InterfaceCounters, other: &InterfaceCounters) {
-    add_count(&mut sum.seen, other.seen);
-    for (sum, other) in sum.uncounted.iter_mut().zip(other.uncounted) {
-        add_count(sum, other);
-    }
-}
-
-fn add_count(sum: &mut Count, other: Count) {
-    sum.packets += other.packets;
-    sum.wire_bytes += other.wire_bytes;
-}
-
 fn difference(now: &InterfaceCounters, before: &InterfaceCounters) -> InterfaceCounters {
     let less = |now: Count, before: Count| Count {
         packets: now.packets - before.packets,
@@ -229,7 +217,7 @@ fn difference(now: &InterfaceCounters, before: &InterfaceCounters) -> InterfaceC
 /// An early drain and the one at the end of the interval may share a batch.
 fn merge_interface(interfaces: &mut Vec<InterfaceBatch>, other: InterfaceBatch) {
     match interfaces.iter_mut().find(|known| known.ifindex == other.ifindex) {
-        Some(known) => add(&mut known.counters, &other.counters),
+        Some(known) => known.counters.merge(&other.counters),
         None => interfaces.push(other),
     }
 }
