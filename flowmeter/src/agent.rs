@@ -22,7 +22,9 @@ use crate::config::{self, Loaded, Sources};
 /// # Errors
 /// What was asked for cannot be attached or written; a drain that fails while running.
 pub fn run(loaded: Loaded, sources: &Sources, duration: Option<Duration>) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(agent(loaded, sources, duration))
 }
 
@@ -41,7 +43,9 @@ async fn agent(loaded: Loaded, sources: &Sources, duration: Option<Duration>) ->
         ));
     }
 
-    let mut notices = AsyncFd::register(meter.notices()?).context("waiting for the kernel programs")?;
+    // SAFETY: the ring buffer owns its descriptor and shows the same one as long as it lives.
+    let notices = unsafe { AsyncFd::register(meter.notices()?) };
+    let mut notices = notices.context("waiting for the kernel programs")?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;

@@ -42,11 +42,20 @@ impl Meter {
             start_log(&mut ebpf)?;
         }
         let drain = Drain::new(&mut ebpf, programs::map_entries(capture))?;
-        Ok(Self { ebpf, features, drain, attached: Vec::new(), names: BTreeMap::from([(0, "unknown".to_owned())]) })
+        Ok(Self {
+            ebpf,
+            features,
+            drain,
+            attached: Vec::new(),
+            names: BTreeMap::from([(0, "unknown".to_owned())]),
+        })
     }
 
     pub(super) fn notices(&mut self) -> Result<RingBuf<MapData>> {
-        let map = self.ebpf.take_map("NOTICES").ok_or_else(|| anyhow!("map NOTICES is not in the object"))?;
+        let map = self
+            .ebpf
+            .take_map("NOTICES")
+            .ok_or_else(|| anyhow!("map NOTICES is not in the object"))?;
         Ok(RingBuf::try_from(map)?)
     }
 
@@ -75,7 +84,9 @@ impl Meter {
         let selected = interfaces::select(&interfaces, capture)?;
         let drop = Patterns::new(&capture.drop_after_count)?;
         self.attached.retain(|attached| {
-            let there = interfaces.iter().any(|interface| interface.index == attached.ifindex);
+            let there = interfaces
+                .iter()
+                .any(|interface| interface.index == attached.ifindex);
             if !there {
                 log::warn!("{} is gone; metering goes on when it comes back", attached.name);
             }
@@ -83,7 +94,10 @@ impl Meter {
         });
         let starting = self.attached.is_empty();
         for (interface, skipped) in interfaces.iter().zip(selected) {
-            let known = self.attached.iter().any(|attached| attached.ifindex == interface.index);
+            let known = self
+                .attached
+                .iter()
+                .any(|attached| attached.ifindex == interface.index);
             if known || skipped.is_some() {
                 continue;
             }
@@ -110,7 +124,8 @@ impl Meter {
 /// Programs write to a ring buffer; this task hands their lines to the log.
 fn start_log(ebpf: &mut Ebpf) -> Result<()> {
     let logger = EbpfLogger::init(ebpf)?;
-    let mut logger = tokio::io::unix::AsyncFd::register(logger)?;
+    // SAFETY: the logger owns its ring buffer's descriptor and shows the same one as long as it lives.
+    let mut logger = unsafe { tokio::io::unix::AsyncFd::register(logger) }?;
     tokio::spawn(async move {
         while let Ok(mut guard) = logger.readable_mut().await {
             guard.get_inner_mut().flush();
@@ -123,7 +138,9 @@ fn start_log(ebpf: &mut Ebpf) -> Result<()> {
 /// A refusal by the kernel for lack of rights gets its own exit code and says what to do.
 fn explain(error: anyhow::Error) -> anyhow::Error {
     let refused = error.chain().any(|cause| {
-        cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.raw_os_error() == Some(libc::EPERM))
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.raw_os_error() == Some(libc::EPERM))
     });
     if refused {
         let advice = "the kernel refuses; run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON";

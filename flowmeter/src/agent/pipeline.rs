@@ -58,7 +58,10 @@ impl Pipeline {
         meter.drain(&mut self.batch)?;
         self.tracker.ingest(&self.batch.records, &mut self.ended);
         for interface in &self.batch.interfaces {
-            self.counters.entry(interface.ifindex).or_default().merge(&interface.counters);
+            self.counters
+                .entry(interface.ifindex)
+                .or_default()
+                .merge(&interface.counters);
         }
         self.facts.map_entries = self.facts.map_entries.max(self.batch.records.len() as u64);
         self.facts.map_capacity = self.batch.map_capacity;
@@ -85,13 +88,22 @@ impl Pipeline {
     fn write(&mut self, slices: Vec<Slice>, now_ns: u64, names: &BTreeMap<u32, String>) -> Result<()> {
         let mut statistics: BTreeMap<u32, InterfaceStatistics> = std::mem::take(&mut self.counters)
             .into_iter()
-            .map(|(ifindex, counters)| (ifindex, InterfaceStatistics { counters, ..InterfaceStatistics::default() }))
+            .map(|(ifindex, counters)| {
+                (
+                    ifindex,
+                    InterfaceStatistics {
+                        counters,
+                        ..InterfaceStatistics::default()
+                    },
+                )
+            })
             .collect();
         let mut lines = Vec::new();
         for slice in self.ended.drain(..).chain(slices) {
             let interface = names.get(&slice.ifindex).map_or("unknown", String::as_str);
             lines.clear();
-            self.encoder.flow(&slice, &self.enricher.enrich(&slice), interface, &mut lines)?;
+            self.encoder
+                .flow(&slice, &self.enricher.enrich(&slice), interface, &mut lines)?;
             self.file.append(&lines);
             let exported = statistics.entry(slice.ifindex).or_default();
             exported.exported.packets += slice.packets();

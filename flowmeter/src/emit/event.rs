@@ -65,7 +65,11 @@ struct Flags(u32);
 impl Serialize for Flags {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         const NAMES: [&str; 8] = ["FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR"];
-        let set: Vec<_> = (0..8).zip(NAMES).filter(|(bit, _)| self.0 >> bit & 1 == 1).map(|(_, name)| name).collect();
+        let set: Vec<_> = (0..8)
+            .zip(NAMES)
+            .filter(|(bit, _)| self.0 >> bit & 1 == 1)
+            .map(|(_, name)| name)
+            .collect();
         serializer.serialize_str(&set.join(","))
     }
 }
@@ -257,7 +261,13 @@ impl Encoder {
     ///
     /// # Errors
     /// A time that no calendar holds.
-    pub fn flow(&self, slice: &Slice, enriched: &Enriched<'_>, interface: &str, line: &mut Vec<u8>) -> anyhow::Result<()> {
+    pub fn flow(
+        &self,
+        slice: &Slice,
+        enriched: &Enriched<'_>,
+        interface: &str,
+        line: &mut Vec<u8>,
+    ) -> anyhow::Result<()> {
         let schema = self.schema;
         let counter = |value| Counter(value, schema);
         let protocol = protocol_name(slice.protocol);
@@ -283,7 +293,11 @@ impl Encoder {
                 rst: counters.rst,
             })
         };
-        let there = || Some(Interface { interface: Named { name: interface } });
+        let there = || {
+            Some(Interface {
+                interface: Named { name: interface },
+            })
+        };
         let sampled = self.sampling > 1;
         let scaled = |value: u64| sampled.then_some(counter(value.saturating_mul(u64::from(self.sampling))));
         let duration_ns = slice.last_ns.saturating_sub(slice.start_ns);
@@ -300,13 +314,23 @@ impl Encoder {
             event: Event {
                 kind: "event",
                 action: "network_flow",
-                kind_of: if schema == Schema::Wazuh4 { "network" } else { "connection" },
-                category: if schema == Schema::Wazuh4 { "network_traffic" } else { "network" },
+                kind_of: if schema == Schema::Wazuh4 {
+                    "network"
+                } else {
+                    "connection"
+                },
+                category: if schema == Schema::Wazuh4 {
+                    "network_traffic"
+                } else {
+                    "network"
+                },
                 start: Time(slice.start_ns),
                 end: Time(slice.last_ns),
                 duration: self.duration(duration_ns),
             },
-            collector: Named { name: &self.collector },
+            collector: Named {
+                name: &self.collector,
+            },
             observer: Observer {
                 ingress: if slice.initiator_egress { None } else { there() },
                 egress: if slice.initiator_egress { there() } else { None },
@@ -318,7 +342,10 @@ impl Encoder {
                 direction: enriched.direction.name(),
                 id: format!("{:016x}", slice.id),
                 outcome: slice.outcome.name(),
-                initiator: Initiator { basis: slice.basis.name(), confidence: slice.basis.confidence() },
+                initiator: Initiator {
+                    basis: slice.basis.name(),
+                    confidence: slice.basis.confidence(),
+                },
                 end_reason: slice.end.map(crate::flow::EndReason::name),
                 fragment: slice.fragment,
                 tunnel: (slice.tunnel != flowmeter_common::Tunnel::None).then(|| TunnelPart {
@@ -346,8 +373,13 @@ impl Encoder {
                 source: tcp_end(&slice.forward),
                 destination: tcp_end(&slice.reverse),
             }),
-            icmp: icmp.then_some(Icmp { kind: slice.initiator.port, code: slice.responder.port }),
-            service: Named { name: enriched.service },
+            icmp: icmp.then_some(Icmp {
+                kind: slice.initiator.port,
+                code: slice.responder.port,
+            }),
+            service: Named {
+                name: enriched.service,
+            },
         };
         write_line(&event, line)
     }
@@ -370,7 +402,10 @@ impl Encoder {
         line: &mut Vec<u8>,
     ) -> anyhow::Result<()> {
         let counter = |value| Counter(value, self.schema);
-        let both = |count: Count| Both { packets: counter(count.packets), wire_bytes: counter(count.wire_bytes) };
+        let both = |count: Count| Both {
+            packets: counter(count.packets),
+            wire_bytes: counter(count.wire_bytes),
+        };
         let counters = &statistics.counters;
         let losses = || Uncounted::ALL.into_iter().filter(|reason| reason.is_loss());
         let event = Statistics {
@@ -385,9 +420,13 @@ impl Encoder {
                 end: Time(statistics.end_ns),
                 duration: self.duration(statistics.end_ns.saturating_sub(statistics.start_ns)),
             },
-            collector: Named { name: &self.collector },
+            collector: Named {
+                name: &self.collector,
+            },
             flowmeter: Meter {
-                interface: Named { name: &statistics.interface },
+                interface: Named {
+                    name: &statistics.interface,
+                },
                 seen: both(counters.seen),
                 exported: Exported {
                     packets: counter(statistics.exported.packets),
@@ -395,21 +434,31 @@ impl Encoder {
                     bytes: counter(statistics.exported_l3_bytes),
                     events: counter(statistics.exported_slices),
                 },
-                lost: losses().map(|reason| (reason.name(), counter(counters.get(reason).packets))).collect(),
+                lost: losses()
+                    .map(|reason| (reason.name(), counter(counters.get(reason).packets)))
+                    .collect(),
                 lost_wire_bytes: losses()
                     .map(|reason| (reason.name(), counter(counters.get(reason).wire_bytes)))
                     .collect(),
                 filtered: both(counters.get(Uncounted::Filtered)),
                 sampled_out: both(counters.get(Uncounted::SampledOut)),
                 sampling: self.sampling,
-                map: Map { entries: counter(facts.map_entries), capacity: counter(facts.map_capacity) },
-                drain: Drain { duration_us: counter(facts.drain_ns / 1000), count: counter(facts.drains) },
+                map: Map {
+                    entries: counter(facts.map_entries),
+                    capacity: counter(facts.map_capacity),
+                },
+                drain: Drain {
+                    duration_us: counter(facts.drain_ns / 1000),
+                    count: counter(facts.drains),
+                },
                 track: Track {
                     connections: counter(facts.track.connections),
                     capacity: counter(facts.track.capacity),
                     evicted: counter(facts.track.evicted),
                 },
-                withheld: Withheld { lines: counter(facts.withheld_lines) },
+                withheld: Withheld {
+                    lines: counter(facts.withheld_lines),
+                },
             },
         };
         write_line(&event, line)

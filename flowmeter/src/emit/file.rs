@@ -55,13 +55,22 @@ impl EventFile {
                 )
             })?
         };
-        Ok(Self { settings: settings.clone(), target, pending: Vec::new(), withheld_lines: 0, failing: false })
+        Ok(Self {
+            settings: settings.clone(),
+            target,
+            pending: Vec::new(),
+            withheld_lines: 0,
+            failing: false,
+        })
     }
 
     /// Takes other rotation settings; the path stays.
     pub fn reconfigure(&mut self, settings: &Output) {
         let path = std::mem::take(&mut self.settings.path);
-        self.settings = Output { path, ..settings.clone() };
+        self.settings = Output {
+            path,
+            ..settings.clone()
+        };
     }
 
     /// Lines given up since the start because the file could not be written for too long.
@@ -129,7 +138,9 @@ impl EventFile {
 
     /// Somebody else renamed or removed the file (logrotate): the path gets a new one.
     fn reopen_if_moved(&mut self, now_ns: u64) {
-        let Target::File { file, .. } = &self.target else { return };
+        let Target::File { file, .. } = &self.target else {
+            return;
+        };
         let same = match (file.metadata(), fs::metadata(&self.settings.path)) {
             (Ok(ours), Ok(theirs)) => (ours.dev(), ours.ino()) == (theirs.dev(), theirs.ino()),
             _ => false,
@@ -141,7 +152,9 @@ impl EventFile {
     }
 
     fn rotate_if_due(&mut self, now_ns: u64) {
-        let Target::File { file, opened_ns, .. } = &self.target else { return };
+        let Target::File { file, opened_ns, .. } = &self.target else {
+            return;
+        };
         let age = Duration::from_nanos(now_ns.saturating_sub(*opened_ns));
         let length = file.metadata().map_or(0, |metadata| metadata.len());
         let due = length >= self.settings.rotate_bytes || age >= self.settings.rotate_age;
@@ -149,7 +162,10 @@ impl EventFile {
             return;
         }
         if let Err(error) = shift(&self.settings.path, self.settings.keep) {
-            log::error!("rotating {}: {error}; going on with the same file", self.settings.path.display());
+            log::error!(
+                "rotating {}: {error}; going on with the same file",
+                self.settings.path.display()
+            );
             return;
         }
         self.replace(now_ns, "rotating");
@@ -169,7 +185,11 @@ impl EventFile {
 
 fn open(settings: &Output, now_ns: u64, previous: Option<File>) -> io::Result<Target> {
     let mode = settings.mode_bits().unwrap_or(0o640);
-    let file = OpenOptions::new().create(true).append(true).mode(mode).open(&settings.path)?;
+    let file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(mode)
+        .open(&settings.path)?;
     let metadata = file.metadata()?;
     let kind = metadata.file_type();
     if kind.is_fifo() || kind.is_char_device() || kind.is_socket() {
@@ -180,7 +200,11 @@ fn open(settings: &Output, now_ns: u64, previous: Option<File>) -> io::Result<Ta
     let created_ns = modified
         .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok())
         .and_then(|age| u64::try_from(age.as_nanos()).ok());
-    Ok(Target::File { file, opened_ns: created_ns.unwrap_or(now_ns).min(now_ns), _previous: previous })
+    Ok(Target::File {
+        file,
+        opened_ns: created_ns.unwrap_or(now_ns).min(now_ns),
+        _previous: previous,
+    })
 }
 
 /// Appends as many whole lines as fit; a line that was cut by an error is taken back out, so that no reader
@@ -191,7 +215,9 @@ fn append_whole_lines(file: &mut File, lines: &[u8]) -> (usize, Option<io::Error
     }
     let before = file.metadata().map(|metadata| metadata.len());
     let (written, error) = write_some(file, lines);
-    let whole = lines.get(..written).map_or(0, |part| part.iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1));
+    let whole = lines.get(..written).map_or(0, |part| {
+        part.iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1)
+    });
     if whole < written
         && let Ok(before) = before
         && let Err(error) = file.set_len(before + whole as u64)
@@ -238,12 +264,19 @@ mod tests {
     const SECOND: u64 = 1_000_000_000;
 
     fn now() -> u64 {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap();
         u64::try_from(now.as_nanos()).unwrap()
     }
 
     fn settings(path: &Path) -> Output {
-        Output { path: path.to_owned(), rotate_bytes: 10, keep: 2, ..Output::default() }
+        Output {
+            path: path.to_owned(),
+            rotate_bytes: 10,
+            keep: 2,
+            ..Output::default()
+        }
     }
 
     #[test]
@@ -278,19 +311,31 @@ mod tests {
     fn a_file_that_somebody_else_renamed_is_made_anew() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("events.json");
-        let mut file = EventFile::open(&Output { path: path.clone(), ..Output::default() }, now()).unwrap();
+        let mut file = EventFile::open(
+            &Output {
+                path: path.clone(),
+                ..Output::default()
+            },
+            now(),
+        )
+        .unwrap();
         file.append(b"{\"line\":1}\n");
         file.flush(now()).unwrap();
         fs::rename(&path, folder.path().join("moved")).unwrap();
         file.append(b"{\"line\":2}\n");
         file.flush(now()).unwrap();
-        let both = fs::read_to_string(folder.path().join("moved")).unwrap() + &fs::read_to_string(&path).unwrap();
+        let both =
+            fs::read_to_string(folder.path().join("moved")).unwrap() + &fs::read_to_string(&path).unwrap();
         assert_eq!(both, "{\"line\":1}\n{\"line\":2}\n");
     }
 
     #[test]
     fn a_full_device_keeps_lines_up_to_the_bound_and_counts_the_rest() {
-        let full = Output { path: "/dev/full".into(), retry_buffer_bytes: 20, ..Output::default() };
+        let full = Output {
+            path: "/dev/full".into(),
+            retry_buffer_bytes: 20,
+            ..Output::default()
+        };
         let mut file = EventFile::open(&full, now()).unwrap();
         file.append(b"{\"line\":1}\n");
         file.flush(now()).unwrap();
@@ -301,8 +346,14 @@ mod tests {
 
     #[test]
     fn a_missing_folder_is_named() {
-        let missing = Output { path: "/nonexistent/events.json".into(), ..Output::default() };
+        let missing = Output {
+            path: "/nonexistent/events.json".into(),
+            ..Output::default()
+        };
         let error = EventFile::open(&missing, 0).err().unwrap();
-        assert!(format!("{error:#}").contains("/nonexistent/events.json"), "{error:#}");
+        assert!(
+            format!("{error:#}").contains("/nonexistent/events.json"),
+            "{error:#}"
+        );
     }
 }
