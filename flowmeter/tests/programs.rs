@@ -2,6 +2,8 @@
 
 #[path = "support/frames.rs"]
 mod frames;
+#![expect(clippy::panic, reason = "clippy's exception for tests does not reach their helper functions")]
+
 #[path = "support/mod.rs"]
 mod support;
 
