@@ -1,8 +1,12 @@
 //! The kernel programs on the same frames as the user-space parser: same keys, same counts, same reasons.
 
+#![expect(
+    clippy::panic,
+    reason = "clippy's exception for tests does not reach their helper functions"
+)]
+
 #[path = "support/frames.rs"]
 mod frames;
-#![expect(clippy::panic, reason = "clippy's exception for tests does not reach their helper functions")]
 
 #[path = "support/mod.rs"]
 mod support;
