@@ -277,10 +277,11 @@ fn admit_and_count(generation: u32, packet: &Packet, sizes: Sizes) -> Result<(),
     if FILTER_MODE.load() != 0 && !admitted(&packet.key) {
         return Err(Uncounted::Filtered);
     }
-    // SAFETY: both helpers take nothing and return a time.
     let now_ns = if COARSE_CLOCK.load() != 0 {
+        // SAFETY: the helper takes nothing and returns a time.
         unsafe { bpf_ktime_get_coarse_ns() }
     } else {
+        // SAFETY: as above.
         unsafe { bpf_ktime_get_ns() }
     };
     let counters = if generation == 0 {
