@@ -111,7 +111,13 @@ impl Drop for Hosts {
 }
 
 fn start(host: &str, interface: &str, mode: &str, direction: &str, file: &std::path::Path) -> Child {
-    let mut agent = Command::new("ip")
+    let mut command = Command::new("ip");
+    // What cargo and xtask set for tests is no configuration of the agent.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FLOWMETER_"))
+    {
+        command.env_remove(name);
+    }
+    let mut agent = command
         .args([
             "netns",
             "exec",
@@ -133,8 +139,6 @@ fn start(host: &str, interface: &str, mode: &str, direction: &str, file: &std::p
             "-o",
         ])
         .arg(file)
-        // Cargo hands what the build script set to tests too.
-        .env_remove("FLOWMETER_BPF_OBJECT")
         .stderr(Stdio::piped())
         .spawn()
         .expect("the agent starts");
