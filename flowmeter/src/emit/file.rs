@@ -29,7 +29,8 @@ pub struct EventFile {
 
 enum Target {
     Stdout,
-    /// A FIFO or a device: written to, never rotated or cut.
+    /// A FIFO, a device or a symbolic link (`/dev/stdout` is one): written to, never rotated or cut. Renaming
+    /// a link would take it away from the host.
     Stream(File),
     File {
         file: File,
@@ -192,7 +193,8 @@ fn open(settings: &Output, now_ns: u64, previous: Option<File>) -> io::Result<Ta
         .open(&settings.path)?;
     let metadata = file.metadata()?;
     let kind = metadata.file_type();
-    if kind.is_fifo() || kind.is_char_device() || kind.is_socket() {
+    let link = fs::symlink_metadata(&settings.path)?.is_symlink();
+    if link || kind.is_fifo() || kind.is_char_device() || kind.is_socket() {
         return Ok(Target::Stream(file));
     }
     // An agent that starts anew goes on with the age that the file has.
@@ -342,6 +344,21 @@ mod tests {
         assert_eq!(file.withheld_lines(), 0);
         file.append(b"{\"line\":2}\n{\"line\":3}\n");
         assert_eq!(file.withheld_lines(), 2);
+    }
+
+    #[test]
+    fn a_symbolic_link_is_written_through_and_never_renamed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (link, behind) = (folder.path().join("link"), folder.path().join("behind"));
+        fs::write(&behind, "").unwrap();
+        std::os::unix::fs::symlink(&behind, &link).unwrap();
+        let mut file = EventFile::open(&settings(&link), now()).unwrap();
+        for number in 0..3_u64 {
+            file.append(b"{\"longer\":\"than ten bytes\"}\n");
+            file.flush(now() + number * 65 * SECOND).unwrap();
+        }
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read_to_string(&behind).unwrap().lines().count(), 3);
     }
 
     #[test]
