@@ -1,7 +1,6 @@
 //! The loop: each interval drain, track, enrich, (detect,) emit. One thread; a tick is plain function calls.
 
 mod meter;
-mod pipeline;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -14,8 +13,12 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval_at, sleep_until},
 };
 
-use self::{meter::Meter, pipeline::Pipeline};
-use crate::config::{self, Loaded, Sources};
+use self::meter::Meter;
+use crate::{
+    config::{self, Loaded, Sources},
+    flow::Batch,
+    pipeline::Pipeline,
+};
 
 /// Meters until `duration` is over or a signal ends it. `sources` is what SIGHUP reads again.
 ///
@@ -31,6 +34,7 @@ pub fn run(loaded: Loaded, sources: &Sources, duration: Option<Duration>) -> Res
 async fn agent(loaded: Loaded, sources: &Sources, duration: Option<Duration>) -> Result<()> {
     let mut config = loaded.config;
     let mut pipeline = Pipeline::new(&config, now_ns())?;
+    let mut batch = Batch::default();
     let (connection, handle, mut link_events) =
         rtnetlink::new_multicast_connection(&[MulticastGroup::Link]).context("listening for link changes")?;
     tokio::spawn(connection);
@@ -62,7 +66,8 @@ async fn agent(loaded: Loaded, sources: &Sources, duration: Option<Duration>) ->
         tokio::select! {
             _ = ticker.tick() => {
                 let begun = Instant::now();
-                pipeline.drain(&mut meter)?;
+                meter.drain(&mut batch)?;
+                pipeline.take(&mut batch);
                 pipeline.close_interval(now_ns(), meter.names())?;
                 if begun.elapsed() > config.capture.interval {
                     log::warn!(
@@ -75,7 +80,8 @@ async fn agent(loaded: Loaded, sources: &Sources, duration: Option<Duration>) ->
                 let mut guard = ready?;
                 while guard.get_inner_mut().next().is_some() {}
                 guard.clear_ready();
-                pipeline.drain(&mut meter)?;
+                meter.drain(&mut batch)?;
+                pipeline.take(&mut batch);
             }
             Some(_) = link_events.next() => {
                 // One change comes as several messages; each look is at all links.
@@ -100,7 +106,8 @@ async fn agent(loaded: Loaded, sources: &Sources, duration: Option<Duration>) ->
     }
     // Detached first: what is counted after the last drain would be lost.
     meter.detach();
-    pipeline.drain(&mut meter)?;
+    meter.drain(&mut batch)?;
+    pipeline.take(&mut batch);
     pipeline.finish(now_ns(), meter.names())
 }
 
@@ -113,8 +120,11 @@ fn reload(old: &config::Config, mut new: config::Config, pipeline: &mut Pipeline
     new.capture.clone_from(&old.capture);
     new.capture.interval = interval;
     new.output.path.clone_from(&old.output.path);
-    pipeline.reconfigure(&new);
-    log::info!("configuration read again");
+    match pipeline.reconfigure(&new) {
+        Ok(()) => log::info!("configuration read again"),
+        // Checked when it was loaded: a configuration that passed has usable values.
+        Err(error) => log::error!("taking over the configuration: {error:#}"),
+    }
     new
 }
 

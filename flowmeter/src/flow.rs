@@ -27,6 +27,16 @@ pub struct Batch {
     pub drain_ns: u64,
 }
 
+impl Batch {
+    /// Empties it for the next drain; its memory stays.
+    pub fn clear(&mut self) {
+        self.records.clear();
+        self.interfaces.clear();
+        self.spill.clear();
+        self.drain_ns = 0;
+    }
+}
+
 /// What one interface saw in the time that a [`Batch`] covers, over all CPUs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InterfaceBatch {

@@ -12,4 +12,5 @@ pub mod enrich;
 pub mod error;
 pub mod flow;
 pub mod logging;
+pub mod pipeline;
 pub mod track;

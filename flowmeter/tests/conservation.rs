@@ -210,7 +210,10 @@ fn conserved(name: &str, mode: &str, direction: &str) {
                 .pointer("/flowmeter/lost")
                 .and_then(Value::as_object)
                 .expect("losses");
-            accounted += lost.values().filter_map(Value::as_u64).sum::<u64>();
+            accounted += lost
+                .values()
+                .filter_map(|reason| reason["packets"].as_u64())
+                .sum::<u64>();
         }
     }
     assert!(

@@ -6,6 +6,7 @@ use globset::Glob;
 use thiserror::Error;
 
 use super::{Config, Mode, ObservedDirection, Output, keys};
+use crate::enrich::service::ServicePort;
 
 /// One value that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -36,9 +37,6 @@ const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
-
-/// IANA's transport protocols with ports.
-const PORT_PROTOCOLS: [&str; 5] = ["tcp", "udp", "sctp", "dccp", "udplite"];
 
 impl Config {
     /// Takes host bits off networks, and says where.
@@ -164,20 +162,8 @@ impl Config {
 
     fn check_services(&self) -> Result<(), Problem> {
         for (port, name) in &self.services.names {
-            let key = keys::join("services", port);
-            let known = port.split_once('/').is_some_and(|(number, protocol)| {
-                number.parse::<u16>().is_ok() && PORT_PROTOCOLS.contains(&protocol)
-            });
-            if !known {
-                let message =
-                    "is not a port and its protocol, such as \"8443/tcp\" (tcp, udp, sctp, dccp, udplite)";
-                return problem(key, message);
-            }
-            if name.is_empty() || name.chars().count() > 64 || name.chars().any(char::is_control) {
-                return problem(
-                    key,
-                    format!("`{}` is not a name of 1 to 64 characters", name.escape_debug()),
-                );
+            if let Err(error) = ServicePort::named(port, name) {
+                return problem(keys::join("services", port), error.to_string());
             }
         }
         Ok(())

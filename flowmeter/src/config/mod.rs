@@ -129,8 +129,8 @@ pub struct Networks {
     pub internal: Vec<IpNet>,
 }
 
-/// Own names for ports: `"8443/tcp" = "Intranet"`. Port 0 to 65,535; tcp, udp, sctp, dccp or udplite; name of 1
-/// to 64 characters.
+/// Own names for ports: `"8443/tcp" = "Intranet"`. Port 0 to 65,535; tcp, udp, sctp or dccp; name of 1
+/// to 64 bytes.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(transparent)]
 pub struct Services {

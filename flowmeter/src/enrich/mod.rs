@@ -1,56 +1,57 @@
-//! What a slice means here: direction, service, Community ID. Pure, one slice at a time.
+//! What a connection slice says beyond its counts: where it crosses the perimeter, which service it is,
+//! and the identifier under which other tools know it. Pure: the same slice gives the same answer.
 
 pub mod community_id;
 pub mod direction;
+pub mod protocol;
 pub mod service;
 
-use std::net::IpAddr;
+pub use community_id::CommunityId;
+pub use direction::{Cast, Direction, Networks};
+pub use service::Services;
 
-pub use direction::Direction;
-
-use self::{direction::Internal, service::Services};
 use crate::{config::Config, flow::Slice};
 
-/// Looks things up as the configuration says.
+/// What [`Enricher::enrich`] adds to a slice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Enriched<'a> {
+    pub direction: Direction,
+    /// Of the responder's address.
+    pub cast: Cast,
+    /// The responder's service, `OTHER` where the port has no name.
+    pub service: &'a str,
+    /// `None` for fragments after the first: without ports the identifier would be that of another flow.
+    pub community_id: Option<CommunityId>,
+}
+
+/// The tables behind enrichment, built once from the configuration.
+#[derive(Debug)]
 pub struct Enricher {
-    internal: Internal,
+    networks: Networks,
     services: Services,
 }
 
-/// What is added to a slice.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Enriched<'a> {
-    pub direction: Direction,
-    pub service: &'a str,
-    pub community_id: String,
-    /// `multicast` or `broadcast`; `None` for one receiver.
-    pub destination_class: Option<&'static str>,
-}
-
 impl Enricher {
-    pub fn new(config: &Config) -> Self {
-        Self {
-            internal: Internal::new(&config.networks.internal),
-            services: Services::new(&config.services.names),
-        }
+    /// # Errors
+    /// A key or a name in `services` that cannot be understood.
+    pub fn new(config: &Config) -> Result<Self, service::BadService> {
+        Ok(Self {
+            networks: Networks::new(&config.networks.internal),
+            services: Services::new(&config.services)?,
+        })
     }
 
     pub fn enrich(&self, slice: &Slice) -> Enriched<'_> {
+        let (initiator, responder) = (slice.initiator, slice.responder);
         Enriched {
-            direction: self.internal.direction(slice.initiator.ip, slice.responder.ip),
-            service: self.services.name(slice),
-            community_id: community_id::of(slice),
-            destination_class: self.destination_class(slice.responder.ip),
-        }
-    }
-
-    fn destination_class(&self, address: IpAddr) -> Option<&'static str> {
-        if address.is_multicast() {
-            Some("multicast")
-        } else if self.internal.is_broadcast(address) {
-            Some("broadcast")
-        } else {
-            None
+            direction: self.networks.direction(initiator.ip, responder.ip),
+            cast: self.networks.cast(responder.ip),
+            service: if slice.fragment {
+                service::OTHER
+            } else {
+                self.services.name(slice.protocol, responder.port)
+            },
+            community_id: (!slice.fragment).then(|| CommunityId::new(slice.protocol, initiator, responder)),
         }
     }
 }

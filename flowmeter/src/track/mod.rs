@@ -1,274 +1,256 @@
-//! The connection table: both directions of a flow in one record (biflow, RFC 5103), by event time.
+//! The connection table: flow records in, one slice for each connection and interval out.
 //!
-//! Sums hold: whatever goes in as flow records comes out once in slices, also what is evicted. A TCP
-//! connection that both sides closed, or that was reset, is told as ended at the first interval without
-//! traffic, so that late packets still belong to it; a new SYN on its ports starts another at once. What the
-//! kernel counted under one key in one interval is not taken apart.
+//! Pure: no clock, no I/O, no randomness. Times are those of the packets and the `now_ns` of the caller,
+//! nanoseconds since the Unix epoch.
+//!
+//! - **Exact.** Every packet of every record is in exactly one slice, so sums over slices are sums over
+//!   records, whatever the interval and however small the table.
+//! - **Independent of order.** Records only add up until the interval closes; everything is decided then, from
+//!   both directions' sums. Shuffled records and early drains give the same slices, unless the table is full:
+//!   who has to leave is known only while records come in.
+//! - **Initiator.** Decided once, at the first close: whatever shows it (SYN, SYN-ACK) stands at a
+//!   connection's start, so nothing surer comes later. It stays over an active timeout.
+//! - **End.** The last slice of a connection has `end`:
+//!   - An idle timeout and the end of a quiet, finished TCP connection (FIN from both ends, or RST) are written
+//!     as a slice without traffic, unless they are already known when the slice with the last traffic is.
+//!   - A finished connection is quiet after 1 s without a packet. It lingers for 60 s more: a packet that comes
+//!     late makes a further slice with the same id, and `end` again. So `end` may stand in more than one slice
+//!     of a TCP connection, but no slice without it follows one with it.
+//!   - If an end that had closed or reset sends new data (PSH) in a later interval, the connection had not
+//!     finished: it goes on, as a new record with the same initiator if its end was already written.
+//!   - After an active timeout the next packet opens a new record: new id and start, same initiator and basis,
+//!     same outcome so far.
+//! - **Port reuse.** A SYN on a finished connection opens a new one. What was counted in one interval cannot be
+//!   split: if the old connection finishes in the very interval in which the new one begins, they are one.
 
+mod connection;
 mod initiator;
 mod key;
 mod outcome;
+mod queue;
+mod table;
+mod timeouts;
 
-use flowmeter_common::{FlowCounters, flow::tcp_flags};
-use hashbrown::HashMap;
+use std::collections::VecDeque;
 
-use self::{initiator::initiator, key::ConnectionKey, outcome::outcome};
+use connection::Connection;
+use flowmeter_common::FlowKey;
+use key::connection_key;
+use queue::Queue;
+use table::Table;
+use timeouts::Timeouts;
+
 use crate::{
     config,
-    flow::{EndReason, FlowRecord, InitiatorBasis, Outcome, Slice},
+    flow::{EndReason, FlowRecord, Slice},
 };
 
-/// Bounded table of running connections.
-pub struct Tracker {
-    connections: HashMap<ConnectionKey, Connection>,
-    settings: config::Track,
-    evicted: u64,
-}
-
 /// How full the table is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TrackStatistics {
-    pub connections: u64,
-    pub capacity: u64,
-    /// Connections ended early for lack of room, since the agent started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Statistics {
+    /// Connections now, less those whose end is written and which only wait for stragglers: these make room
+    /// before anything else does.
+    pub connections: usize,
+    /// Room for connections, both kinds together.
+    pub capacity: usize,
+    /// Connections ended for lack of room since the tracker was made: as many slices have
+    /// [`EndReason::LackOfResources`].
     pub evicted: u64,
 }
 
-struct Connection {
-    start_ns: u64,
-    last_ns: u64,
-    /// Counted since the last close: sent by the lower end of the key, and by the higher.
-    pending: [FlowCounters; 2],
-    /// Union of TCP flags over the connection's life, by end.
-    flags: [u8; 2],
-    /// An end sent SYN and ACK in one packet.
-    syn_ack: [bool; 2],
-    /// An end sent anything at all.
-    sent: [bool; 2],
-    /// The end that opened it, decided when its first interval closes: 0 the lower one, 1 the higher.
-    decided: Option<(usize, InitiatorBasis)>,
-    egress: [bool; 2],
-    accepted: bool,
+/// The connection table.
+#[derive(Debug)]
+pub struct Tracker {
+    table: Table,
+    timeouts: Timeouts,
+    capacity: usize,
+    evicted: u64,
+    /// Slots with traffic in this interval, in no queue, in the order of their first record.
+    active: VecDeque<u32>,
+    /// The same by start of the connection, while the interval closes; kept for its memory.
+    ordered: Vec<(u64, u32)>,
+    /// The last close.
+    closed_ns: u64,
 }
 
 impl Tracker {
-    pub fn new(settings: &config::Track) -> Self {
+    pub fn new(track: &config::Track) -> Self {
         Self {
-            connections: HashMap::new(),
-            settings: settings.clone(),
+            table: Table::new(),
+            timeouts: Timeouts::new(track),
+            capacity: capacity(track),
             evicted: 0,
+            active: VecDeque::new(),
+            ordered: Vec::new(),
+            closed_ns: 0,
         }
     }
 
-    /// Takes other timeouts and another bound; running connections go on.
-    pub fn reconfigure(&mut self, settings: &config::Track) {
-        self.settings = settings.clone();
+    /// Takes over changed settings. A smaller table is made so by the next new connections.
+    pub fn reconfigure(&mut self, track: &config::Track) {
+        self.timeouts = Timeouts::new(track);
+        self.capacity = capacity(track);
     }
 
-    pub fn statistics(&self) -> TrackStatistics {
-        TrackStatistics {
-            connections: self.connections.len() as u64,
-            capacity: self.settings.max_connections as u64,
+    /// Adds records to their connections, as often in an interval as there are drains.
+    ///
+    /// Where a new connection finds the table full, the one that has been idle the longest ends early and its
+    /// slice is pushed to `evicted`, with its traffic of this interval. A record without packets is no traffic.
+    pub fn ingest(&mut self, records: &[FlowRecord], evicted: &mut Vec<Slice>) {
+        for FlowRecord { key, counters } in records {
+            if counters.packets == 0 {
+                continue;
+            }
+            let egress = key.flags.egress();
+            let (key, side) = connection_key(key);
+            let hash = self.table.hash(&key);
+            let slot = match self.table.find(hash, &key) {
+                Some(slot) => {
+                    if !self.table.get(slot).has_pending() {
+                        self.table.queues.remove(slot);
+                        self.active.push_back(slot);
+                    }
+                    slot
+                }
+                None => self.insert(hash, key, evicted),
+            };
+            self.table.get_mut(slot).add(side, counters, egress);
+        }
+    }
+
+    /// Closes the interval at `now_ns` and pushes its slices: one for each connection with traffic since the
+    /// last close, by start and key; before them the ends of connections whose key has a new one, behind them
+    /// those of connections that have been quiet for long enough.
+    ///
+    /// A `now_ns` before the last close counts as that.
+    pub fn close_interval(&mut self, now_ns: u64, slices: &mut Vec<Slice>) {
+        self.write_traffic(now_ns, None, slices);
+        self.sweep(slices);
+    }
+
+    /// Closes the last interval and ends every connection: [`EndReason::ForcedEnd`] where no other end is known.
+    pub fn finish(&mut self, now_ns: u64, slices: &mut Vec<Slice>) {
+        self.write_traffic(now_ns, Some(EndReason::ForcedEnd), slices);
+        self.sweep(slices);
+        for queue in Queue::ALL {
+            while let Some(slot) = self.table.queues.front(queue) {
+                let connection = self.table.get_mut(slot);
+                slices.extend(connection.end(connection.early_end(EndReason::ForcedEnd)));
+                self.table.queues.remove(slot);
+                self.table.remove(slot);
+            }
+        }
+    }
+
+    pub fn statistics(&self) -> Statistics {
+        Statistics {
+            connections: self.table.len() - self.table.queues.lingering(),
+            capacity: self.capacity,
             evicted: self.evicted,
         }
     }
 
-    /// Adds records to their connections; may be called several times an interval. `ended` takes the last
-    /// slices of connections that make room or whose ports are used anew.
-    pub fn ingest(&mut self, records: &[FlowRecord], ended: &mut Vec<Slice>) {
-        for record in records {
-            let (key, end) = ConnectionKey::of(&record.key);
-            let new_syn =
-                record.counters.first_tcp_flags & (tcp_flags::SYN | tcp_flags::ACK) == tcp_flags::SYN;
-            if new_syn
-                && self
-                    .connections
-                    .get(&key)
-                    .is_some_and(|known| known.finished() && !known.has_pending())
-                && let Some(mut old) = self.connections.remove(&key)
-            {
-                ended.push(old.slice(&key, Some(EndReason::EndOfFlowDetected)));
-            }
-            if !self.connections.contains_key(&key) {
-                self.make_room(ended);
-            }
-            self.connections
-                .entry(key)
-                .or_insert_with(|| Connection::new(record.counters.first_ns))
-                .add(end, record);
-        }
+    fn insert(&mut self, hash: u64, key: FlowKey, evicted: &mut Vec<Slice>) -> u32 {
+        while self.table.len() >= self.capacity && self.evict(evicted) {}
+        let slot = self.table.insert(hash, Connection::new(key));
+        self.active.push_back(slot);
+        slot
     }
 
-    /// Ends the longest idle eighth when the table is full: one sort for many, in an order that does not
-    /// depend on hashing.
-    fn make_room(&mut self, ended: &mut Vec<Slice>) {
-        if self.connections.len() < self.settings.max_connections {
-            return;
-        }
-        let mut oldest: Vec<_> = self
-            .connections
-            .iter()
-            .map(|(key, known)| (known.last_ns, *key))
-            .collect();
-        oldest.sort_unstable();
-        oldest.truncate((self.settings.max_connections / 8).max(1));
-        for (_, key) in oldest {
-            if let Some(mut connection) = self.connections.remove(&key) {
-                self.evicted += 1;
-                ended.push(connection.slice(&key, Some(EndReason::LackOfResources)));
-            }
-        }
+    /// Makes room for one connection; false if there is none to take away.
+    fn evict(&mut self, evicted: &mut Vec<Slice>) -> bool {
+        let quiet = [Queue::Closing, Queue::Tcp, Queue::Other]
+            .into_iter()
+            .filter_map(|queue| self.table.front(queue))
+            .min_by_key(|(_, connection)| (connection.quiet_ns, connection.key))
+            .map(|(slot, _)| slot);
+        let quiet = self.table.queues.front(Queue::Lingering).or(quiet);
+        let before = evicted.len();
+        let slot = if let Some(slot) = quiet {
+            let connection = self.table.get_mut(slot);
+            evicted.extend(connection.end(connection.early_end(EndReason::LackOfResources)));
+            self.table.queues.remove(slot);
+            slot
+        } else if let Some(slot) = self.active.pop_front() {
+            let connection = self.table.get_mut(slot);
+            evicted.extend(connection.settle(&self.timeouts));
+            let forced = Some(EndReason::LackOfResources);
+            evicted.push(connection.traffic_slice(self.closed_ns, forced, &self.timeouts));
+            slot
+        } else {
+            return false;
+        };
+        let early = |slice: &&Slice| slice.end == Some(EndReason::LackOfResources);
+        self.evicted += evicted.iter().skip(before).filter(early).count() as u64;
+        self.table.remove(slot);
+        true
     }
 
-    /// One slice for each connection with traffic since the last close, and a last one without traffic for
-    /// each that has ended; by start and key.
-    pub fn close_interval(&mut self, now_ns: u64) -> Vec<Slice> {
-        let mut slices = Vec::new();
-        let settings = &self.settings;
-        self.connections.retain(|key, connection| {
-            let idle = now_ns.saturating_sub(connection.last_ns);
-            let limit = if key.is_tcp() {
-                settings.tcp_idle_timeout
-            } else {
-                settings.idle_timeout
-            };
-            let end = if connection.has_pending() {
-                let age = connection.last_ns.saturating_sub(connection.start_ns);
-                (u128::from(age) >= settings.active_timeout.as_nanos()).then_some(EndReason::ActiveTimeout)
-            } else if key.is_tcp() && connection.finished() {
-                Some(EndReason::EndOfFlowDetected)
-            } else if u128::from(idle) >= limit.as_nanos() {
-                Some(EndReason::IdleTimeout)
-            } else {
-                return true;
-            };
-            slices.push(connection.slice(key, end));
-            match end {
-                // What goes on starts a new record with the same ends; nothing of it is known yet but that.
-                Some(EndReason::ActiveTimeout) => {
-                    connection.start_ns = connection.last_ns.saturating_add(1);
-                    connection.last_ns = connection.start_ns;
-                    true
+    fn write_traffic(&mut self, now_ns: u64, forced: Option<EndReason>, slices: &mut Vec<Slice>) {
+        let now_ns = now_ns.max(self.closed_ns);
+        let written = slices.len();
+        let mut earliest_ns = now_ns;
+        self.ordered.clear();
+        for slot in self.active.drain(..) {
+            let connection = self.table.get_mut(slot);
+            slices.extend(connection.settle(&self.timeouts));
+            earliest_ns = earliest_ns.min(connection.last_ns);
+            self.ordered.push((connection.start_ns, slot));
+        }
+        if let Some(replaced) = slices.get_mut(written..) {
+            replaced.sort_unstable_by_key(|slice| (slice.start_ns, slice.id));
+        }
+        let table = &mut self.table;
+        self.ordered
+            .sort_unstable_by(|(start_ns, slot), (other_ns, other)| {
+                let by_key = || table.get(*slot).key.cmp(&table.get(*other).key);
+                start_ns.cmp(other_ns).then_with(by_key)
+            });
+        let queued_ns = earliest_ns.max(self.closed_ns);
+        slices.reserve(self.ordered.len());
+        for &(_, slot) in &self.ordered {
+            let connection = table.get_mut(slot);
+            connection.quiet_ns = connection.last_ns.clamp(queued_ns, now_ns);
+            connection.queued_ns = queued_ns;
+            slices.push(connection.traffic_slice(now_ns, forced, &self.timeouts));
+            let queue = connection.queue();
+            table.queues.push_back(queue, slot);
+        }
+        self.closed_ns = now_ns;
+    }
+
+    /// Ends what has been quiet for long enough.
+    fn sweep(&mut self, slices: &mut Vec<Slice>) {
+        let now_ns = self.closed_ns;
+        for queue in Queue::ALL {
+            let wait_ns = self.timeouts.wait_ns(queue);
+            let over = |since_ns: u64| since_ns.saturating_add(wait_ns) <= now_ns;
+            let mut next = self.table.queues.front(queue);
+            while let Some(slot) = next {
+                let connection = self.table.get_mut(slot);
+                if !over(connection.queued_ns) {
+                    break;
                 }
-                Some(_) => false,
-                None => true,
+                let ended = over(connection.quiet_ns).then(|| connection.end(connection.quiet_end()));
+                // The end of the queue is still to be found once the slot has left it.
+                next = self.table.queues.after(slot);
+                let Some(slice) = ended else { continue };
+                slices.extend(slice);
+                self.table.queues.remove(slot);
+                if queue == Queue::Closing {
+                    let connection = self.table.get_mut(slot);
+                    // Out of line by an interval at most: it lingers until those before it have gone.
+                    connection.queued_ns = connection.quiet_ns;
+                    self.table.queues.push_back(Queue::Lingering, slot);
+                } else {
+                    self.table.remove(slot);
+                }
             }
-        });
-        sort(&mut slices);
-        slices
-    }
-
-    /// Everything that is left, when the meter stops.
-    pub fn finish(&mut self) -> Vec<Slice> {
-        let mut slices: Vec<_> = self
-            .connections
-            .drain()
-            .map(|(key, mut connection)| connection.slice(&key, Some(EndReason::ForcedEnd)))
-            .collect();
-        sort(&mut slices);
-        slices
-    }
-}
-
-fn sort(slices: &mut [Slice]) {
-    slices.sort_unstable_by_key(|slice| {
-        (
-            slice.start_ns,
-            slice.ifindex,
-            slice.vlan_id,
-            slice.protocol,
-            slice.initiator,
-            slice.responder,
-            slice.id,
-        )
-    });
-}
-
-impl Connection {
-    fn new(start_ns: u64) -> Self {
-        Self {
-            start_ns,
-            last_ns: start_ns,
-            pending: [FlowCounters::default(); 2],
-            flags: [0; 2],
-            syn_ack: [false; 2],
-            sent: [false; 2],
-            decided: None,
-            egress: [false; 2],
-            accepted: false,
-        }
-    }
-
-    fn add(&mut self, end: usize, record: &FlowRecord) {
-        let counters = &record.counters;
-        if let Some(pending) = self.pending.get_mut(end) {
-            pending.merge(counters);
-        }
-        if let Some(flags) = self.flags.get_mut(end) {
-            *flags |= u8::try_from(counters.tcp_flags & 0xff).unwrap_or(0);
-        }
-        if let Some(syn_ack) = self.syn_ack.get_mut(end) {
-            *syn_ack |= counters.syn_ack > 0;
-        }
-        if let Some(sent) = self.sent.get_mut(end) {
-            *sent = true;
-        }
-        if let Some(egress) = self.egress.get_mut(end) {
-            *egress = record.key.flags.egress();
-        }
-        // Until the first slice is out, a record that comes late may still move the start back.
-        if self.decided.is_none() {
-            self.start_ns = self.start_ns.min(counters.first_ns);
-        }
-        self.last_ns = self.last_ns.max(counters.last_ns);
-    }
-
-    fn has_pending(&self) -> bool {
-        self.pending.iter().any(|pending| pending.packets > 0)
-    }
-
-    /// Both ends sent FIN, or one sent RST.
-    fn finished(&self) -> bool {
-        let [low, high] = self.flags;
-        low & high & tcp_flags::FIN != 0 || (low | high) & tcp_flags::RST != 0
-    }
-
-    fn slice(&mut self, key: &ConnectionKey, end: Option<EndReason>) -> Slice {
-        let (opener, basis) = *self.decided.get_or_insert_with(|| initiator(key, &self.pending));
-        let outcome = outcome(key, opener, self.flags, self.syn_ack, self.sent);
-        self.accepted |= outcome == Outcome::Accepted;
-        let [low, high] = std::mem::take(&mut self.pending);
-        let (forward, reverse) = if opener == 0 { (low, high) } else { (high, low) };
-        let (initiator, responder) = key.endpoints(opener);
-        let [low_egress, high_egress] = self.egress;
-        Slice {
-            ifindex: key.ifindex,
-            vlan_id: key.vlan_id,
-            tunnel: key.flags.tunnel(),
-            tunnel_id: key.tunnel_id,
-            fragment: key.flags.fragment(),
-            ipv6: key.flags.ipv6(),
-            protocol: key.protocol,
-            initiator,
-            responder,
-            basis,
-            outcome: if self.accepted { Outcome::Accepted } else { outcome },
-            id: key.id(self.start_ns),
-            start_ns: self.start_ns,
-            last_ns: self.last_ns.max(self.start_ns),
-            initiator_egress: match (self.sent, opener) {
-                ([true, _], 0) => low_egress,
-                ([_, true], 1) => high_egress,
-                // The initiator was never seen: its packets would go the other way.
-                (_, 0) => !high_egress,
-                _ => !low_egress,
-            },
-            forward,
-            reverse,
-            end,
         }
     }
 }
 
-#[cfg(test)]
-mod tests;
+fn capacity(track: &config::Track) -> usize {
+    // Slots are numbered with 32 bits, some of them taken by the queues' ends.
+    track.max_connections.clamp(1, 1 << 31)
+}

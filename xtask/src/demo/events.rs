@@ -11,7 +11,7 @@ mod field {
     pub(super) const STATISTICS: &str = "statistics";
     pub(super) const SEEN: &str = "/flowmeter/seen/packets";
     pub(super) const EXPORTED: &str = "/flowmeter/exported/packets";
-    /// An object of reason: packets.
+    /// An object of reason: counts.
     pub(super) const LOST: &str = "/flowmeter/lost";
 }
 
@@ -138,8 +138,7 @@ impl Statistics {
         self.exported += number_at(event, field::EXPORTED);
         let reasons = event.pointer(field::LOST).and_then(Value::as_object);
         for (reason, lost) in reasons.into_iter().flatten() {
-            let packets = lost.get("packets").unwrap_or(lost);
-            *self.lost.entry(reason.clone()).or_default() += number(packets);
+            *self.lost.entry(reason.clone()).or_default() += number_at(lost, "/packets");
         }
     }
 }

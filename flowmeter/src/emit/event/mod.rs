@@ -1,0 +1,146 @@
+//! Events as lines of JSON: the only place that knows field names. `docs/fields.md` describes each of them.
+//!
+//! Every line starts with `{"@timestamp"`, and the fields that rules match on come first. There is no
+//! top-level `timestamp`, `event_type`, `id`, `type`, `action`, `url`, `status` or `data`: Wazuh's stock
+//! rules and its alert format claim these.
+
+mod flow;
+mod statistics;
+mod value;
+
+use serde::Serialize;
+
+pub use self::statistics::{IntervalFacts, OutputFacts, Withheld};
+use crate::{
+    config::{Config, Schema},
+    emit::event::value::{Counter, Duration, Nanoseconds, Words},
+    enrich::Enriched,
+    flow::{InterfaceStatistics, Slice},
+};
+
+/// The ECS version whose names and units the `ecs` schema follows.
+const ECS_VERSION: &str = "8.17.0";
+
+/// Turns slices and statistics into lines. Holds what is the same in every event.
+#[derive(Clone, Debug)]
+pub struct Encoder {
+    schema: Schema,
+    collector: String,
+    sampling: u32,
+}
+
+impl Encoder {
+    pub fn new(config: &Config) -> Self {
+        Self {
+            schema: config.output.schema,
+            collector: config.collector.name.clone(),
+            sampling: config.capture.sampling,
+        }
+    }
+
+    /// Appends one flow event, without its line end. `interface` is the name of the slice's interface.
+    ///
+    /// `@timestamp` is the last packet of the slice; in the closing event of a connection that was silent
+    /// in the interval, the last packet of the connection. So an event's time never depends on the drain
+    /// interval or on when the timeout was noticed, and a replay writes the same bytes.
+    ///
+    /// # Errors
+    /// None that is known of; serde's signature has one.
+    pub fn flow<'a>(
+        &'a self,
+        slice: &Slice,
+        enriched: &Enriched<'a>,
+        interface: &'a str,
+        out: &mut Vec<u8>,
+    ) -> serde_json::Result<()> {
+        serde_json::to_writer(out, &flow::FlowEvent::new(self, slice, enriched, interface))
+    }
+
+    /// Appends one interface's statistics event, without its line end.
+    ///
+    /// With these the conservation law can be checked from the file alone. For every event, in packets and
+    /// in wire bytes:
+    ///
+    /// `seen = exported + sum(lost.*) + filtered + sampled_out`
+    ///
+    /// and the flow events of this interface since its last statistics event add up to
+    /// `exported - withheld`. `spill` is a view into `lost.map_full`, not a term.
+    ///
+    /// # Errors
+    /// None that is known of; serde's signature has one.
+    pub fn statistics(
+        &self,
+        interface: &InterfaceStatistics,
+        facts: &IntervalFacts<'_>,
+        output: &OutputFacts<'_>,
+        out: &mut Vec<u8>,
+    ) -> serde_json::Result<()> {
+        serde_json::to_writer(
+            out,
+            &statistics::StatisticsEvent::new(self, interface, facts, output),
+        )
+    }
+
+    const fn counter(&self, value: u64) -> Counter {
+        Counter::new(value, self.schema)
+    }
+
+    /// `value` in the article's shape for Wazuh 4, nothing in ECS.
+    fn wazuh4<T>(&self, value: T) -> Option<T> {
+        (self.schema == Schema::Wazuh4).then_some(value)
+    }
+
+    fn ecs_version(&self) -> Option<EcsVersion> {
+        self.ecs_only(EcsVersion { version: ECS_VERSION })
+    }
+
+    /// The reverse of [`Self::wazuh4`].
+    fn ecs_only<T>(&self, value: T) -> Option<T> {
+        (self.schema == Schema::Ecs).then_some(value)
+    }
+}
+
+/// `event.*`.
+#[derive(Serialize)]
+struct Event {
+    kind: &'static str,
+    action: &'static str,
+    r#type: Words,
+    category: Words,
+    start: Nanoseconds,
+    end: Nanoseconds,
+    duration: Duration,
+}
+
+/// An object with nothing but a name.
+#[derive(Serialize)]
+struct Named<'a> {
+    name: &'a str,
+}
+
+#[derive(Serialize)]
+struct EcsVersion {
+    version: &'static str,
+}
+
+/// `observer.*`: who saw it, and where it passed.
+#[derive(Serialize)]
+struct Observer<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ingress: Option<ObservationPoint<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    egress: Option<ObservationPoint<'a>>,
+}
+
+#[derive(Serialize)]
+struct ObservationPoint<'a> {
+    interface: Interface<'a>,
+}
+
+#[derive(Serialize)]
+struct Interface<'a> {
+    id: Counter,
+    name: &'a str,
+}

@@ -1,0 +1,144 @@
+//! What happens to a batch, whatever it was captured by: track, enrich, emit.
+
+use std::{collections::BTreeMap, time::Instant};
+
+use anyhow::Result;
+use flowmeter_common::{InterfaceCounters, SpillCounters, SpillKey};
+
+use crate::{
+    config::Config,
+    emit::{EventWriter, IntervalFacts},
+    enrich::Enricher,
+    flow::{Batch, InterfaceStatistics, Slice},
+    track::Tracker,
+};
+
+/// Names of interfaces by index, for the events.
+pub type InterfaceNames = BTreeMap<u32, String>;
+
+pub struct Pipeline {
+    tracker: Tracker,
+    enricher: Enricher,
+    writer: EventWriter,
+    /// Of the interval that runs: ends of evicted connections while it runs, all of it when it closes.
+    slices: Vec<Slice>,
+    counters: BTreeMap<u32, InterfaceCounters>,
+    spill: Vec<(SpillKey, SpillCounters)>,
+    facts: IntervalFacts<'static>,
+    batches: u64,
+    evicted_before: u64,
+    interval_start_ns: u64,
+}
+
+impl Pipeline {
+    /// `now_ns` is where the first interval starts, nanoseconds since the Unix epoch.
+    ///
+    /// # Errors
+    /// A service name that cannot be understood; an event file that cannot be opened.
+    pub fn new(config: &Config, now_ns: u64) -> Result<Self> {
+        Ok(Self {
+            tracker: Tracker::new(&config.track),
+            enricher: Enricher::new(config)?,
+            writer: EventWriter::open(config, Instant::now())?,
+            slices: Vec::new(),
+            counters: BTreeMap::new(),
+            spill: Vec::new(),
+            facts: IntervalFacts::default(),
+            batches: 0,
+            evicted_before: 0,
+            interval_start_ns: now_ns,
+        })
+    }
+
+    /// Takes over what can change while running: all but the path of the event file.
+    ///
+    /// # Errors
+    /// As [`Pipeline::new`]; nothing has changed then.
+    pub fn reconfigure(&mut self, config: &Config) -> Result<()> {
+        self.enricher = Enricher::new(config)?;
+        self.tracker.reconfigure(&config.track);
+        self.writer.reconfigure(config);
+        Ok(())
+    }
+
+    /// Takes what was captured since the last batch, as many batches an interval as come; leaves `batch` empty.
+    pub fn take(&mut self, batch: &mut Batch) {
+        self.tracker.ingest(&batch.records, &mut self.slices);
+        for interface in &batch.interfaces {
+            self.counters
+                .entry(interface.ifindex)
+                .or_default()
+                .merge(&interface.counters);
+        }
+        self.spill.append(&mut batch.spill);
+        self.facts.map_entries = self.facts.map_entries.max(batch.records.len() as u64);
+        self.facts.map_capacity = batch.map_capacity;
+        self.facts.drain_ns += batch.drain_ns;
+        self.batches += 1;
+        batch.clear();
+    }
+
+    /// Ends an interval at `now_ns` and writes its events.
+    ///
+    /// # Errors
+    /// Standard output has lost its reader. A file that cannot be written is no error but is told in the events.
+    pub fn close_interval(&mut self, now_ns: u64, names: &InterfaceNames) -> Result<()> {
+        self.tracker.close_interval(now_ns, &mut self.slices);
+        self.write(now_ns, names)
+    }
+
+    /// The last interval: whatever is still running ends here.
+    ///
+    /// # Errors
+    /// As [`Pipeline::close_interval`], and events that could not be written.
+    pub fn finish(mut self, now_ns: u64, names: &InterfaceNames) -> Result<()> {
+        self.tracker.finish(now_ns, &mut self.slices);
+        self.write(now_ns, names)?;
+        self.writer.finish()
+    }
+
+    fn write(&mut self, now_ns: u64, names: &InterfaceNames) -> Result<()> {
+        let name = |ifindex: u32| names.get(&ifindex).map_or("unknown", String::as_str);
+        let mut statistics: BTreeMap<u32, InterfaceStatistics> = std::mem::take(&mut self.counters)
+            .into_iter()
+            .map(|(ifindex, counters)| {
+                let counted = InterfaceStatistics {
+                    counters,
+                    ..InterfaceStatistics::default()
+                };
+                (ifindex, counted)
+            })
+            .collect();
+        for slice in self.slices.drain(..) {
+            self.writer
+                .flow(&slice, &self.enricher.enrich(&slice), name(slice.ifindex));
+            let exported = statistics.entry(slice.ifindex).or_default();
+            exported.exported.packets += slice.packets();
+            exported.exported.wire_bytes += slice.wire_bytes();
+            exported.exported_l3_bytes += slice.l3_bytes();
+            exported.exported_slices += 1;
+        }
+        let tracked = self.tracker.statistics();
+        let facts = IntervalFacts {
+            early_drains: self.batches.saturating_sub(1),
+            connections: tracked.connections as u64,
+            connections_capacity: tracked.capacity as u64,
+            connections_evicted: tracked.evicted - self.evicted_before,
+            spill: &self.spill,
+            ..self.facts
+        };
+        for (ifindex, statistics) in &mut statistics {
+            statistics.ifindex = *ifindex;
+            name(*ifindex).clone_into(&mut statistics.interface);
+            statistics.start_ns = self.interval_start_ns;
+            statistics.end_ns = now_ns;
+            self.writer.statistics(statistics, &facts);
+        }
+        self.evicted_before = tracked.evicted;
+        self.facts = IntervalFacts::default();
+        self.spill.clear();
+        self.batches = 0;
+        self.interval_start_ns = now_ns;
+        Ok(self.writer.flush(Instant::now())?)
+    }
+}

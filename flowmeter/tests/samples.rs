@@ -1,0 +1,443 @@
+//! `samples/` holds what the encoder writes, byte for byte, and `docs/fields.md` names every field in it.
+//!
+//! After a wanted change: `FLOWMETER_BLESS=1 cargo test -p flowmeter --test samples` rewrites the samples.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that panics fails"
+)]
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use flowmeter::{
+    config::{Config, Schema},
+    emit::{
+        Encoder, IntervalFacts,
+        event::{OutputFacts, Withheld},
+    },
+    enrich::Enricher,
+    flow::{EndReason, Endpoint, InitiatorBasis, InterfaceStatistics, Outcome, Slice},
+};
+use flowmeter_common::{
+    Count, FlowCounters, InterfaceCounters, SpillCounters, SpillKey, Tunnel, Uncounted, flow::protocol,
+};
+use serde_json::Value;
+
+/// 2026-04-26T11:45:20Z, the time of the article's example.
+const START_NS: u64 = 1_777_203_920_000_000_000;
+const SECOND: u64 = 1_000_000_000;
+
+fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}
+
+fn end(ip: &str, port: u16) -> Endpoint {
+    Endpoint {
+        ip: ip.parse().unwrap(),
+        port,
+    }
+}
+
+/// `sent` is packets, L3 bytes and wire bytes; `seen` first and last, in nanoseconds after the start.
+fn counters(sent: (u64, u64, u64), seen: (u64, u64)) -> FlowCounters {
+    FlowCounters {
+        packets: sent.0,
+        l3_bytes: sent.1,
+        wire_bytes: sent.2,
+        first_ns: START_NS + seen.0,
+        last_ns: START_NS + seen.1,
+        ..FlowCounters::default()
+    }
+}
+
+/// An unanswered datagram flow, to be changed.
+fn slice(protocol: u8, initiator: Endpoint, responder: Endpoint) -> Slice {
+    Slice {
+        ifindex: 2,
+        vlan_id: 0,
+        tunnel: Tunnel::None,
+        tunnel_id: 0,
+        fragment: false,
+        ipv6: initiator.ip.is_ipv6(),
+        protocol,
+        initiator,
+        responder,
+        basis: InitiatorBasis::Port,
+        outcome: Outcome::Unanswered,
+        id: 0x9c1d_0e4b_7a2f_5533,
+        start_ns: START_NS,
+        last_ns: START_NS,
+        initiator_egress: false,
+        forward: FlowCounters::default(),
+        reverse: FlowCounters::default(),
+        end: None,
+    }
+}
+
+/// The article's upload, larger: over 2^31 bytes, so that the text form of numbers is in a sample.
+fn tcp() -> Slice {
+    Slice {
+        basis: InitiatorBasis::TcpFlags,
+        outcome: Outcome::Accepted,
+        last_ns: START_NS + 45 * SECOND,
+        forward: FlowCounters {
+            syn: 1,
+            fin: 1,
+            tcp_flags: 0x1b,
+            first_tcp_flags: 0x02,
+            ..counters((3_579_145, 5_368_709_120, 5_418_817_150), (0, 44_988_000_321))
+        },
+        reverse: FlowCounters {
+            syn_ack: 1,
+            fin: 1,
+            tcp_flags: 0x13,
+            first_tcp_flags: 0x12,
+            ..counters((1_789_573, 93_057_796, 118_111_818), (12_345_678, 45 * SECOND))
+        },
+        end: Some(EndReason::EndOfFlowDetected),
+        ..slice(
+            protocol::TCP,
+            end("192.168.56.30", 48739),
+            end("203.0.113.99", 443),
+        )
+    }
+}
+
+fn dns() -> Slice {
+    Slice {
+        outcome: Outcome::Accepted,
+        last_ns: START_NS + 23_000_000,
+        forward: counters((1, 71, 85), (0, 0)),
+        reverse: counters((1, 183, 197), (23_000_000, 23_000_000)),
+        ..slice(protocol::UDP, end("192.168.56.50", 51514), end("192.0.2.53", 53))
+    }
+}
+
+fn icmp() -> Slice {
+    Slice {
+        basis: InitiatorBasis::IcmpType,
+        outcome: Outcome::Accepted,
+        last_ns: START_NS + 2_000_400_000,
+        forward: counters((3, 252, 294), (0, 2 * SECOND)),
+        reverse: counters((3, 252, 294), (400_000, 2_000_400_000)),
+        ..slice(protocol::ICMP, end("192.168.56.10", 8), end("192.168.56.20", 0))
+    }
+}
+
+fn vlan_tunnel() -> Slice {
+    let sent = counters((1, 80, 162), (0, 0));
+    Slice {
+        vlan_id: 100,
+        tunnel: Tunnel::Vxlan,
+        tunnel_id: 5001,
+        basis: InitiatorBasis::TcpFlags,
+        initiator_egress: true,
+        forward: FlowCounters {
+            syn: 1,
+            tcp_flags: 0x02,
+            first_tcp_flags: 0x02,
+            ..sent
+        },
+        ..slice(protocol::TCP, end("fd00:10::7", 40022), end("2001:db8::5", 22))
+    }
+}
+
+fn fragments() -> Slice {
+    Slice {
+        fragment: true,
+        basis: InitiatorBasis::Time,
+        last_ns: START_NS + 5_000_000,
+        forward: counters((12, 17_760, 17_928), (0, 5_000_000)),
+        ..slice(protocol::UDP, end("192.168.56.40", 0), end("239.1.1.7", 0))
+    }
+}
+
+/// A connection that was silent in the interval and ends by its idle timeout.
+fn idle_end() -> Slice {
+    Slice {
+        outcome: Outcome::Accepted,
+        last_ns: START_NS + 23_000_000,
+        end: Some(EndReason::IdleTimeout),
+        ..slice(protocol::UDP, end("192.168.56.50", 51514), end("192.0.2.53", 53))
+    }
+}
+
+fn config(schema: Schema, sampling: u32) -> Config {
+    let mut config = Config::default();
+    "lab-collector-01".clone_into(&mut config.collector.name);
+    config.output.schema = schema;
+    config.capture.sampling = sampling;
+    config
+}
+
+fn flow_line(config: &Config, slice: &Slice) -> String {
+    let enricher = Enricher::new(config).unwrap();
+    let mut line = Vec::new();
+    Encoder::new(config)
+        .flow(slice, &enricher.enrich(slice), "enp1s0", &mut line)
+        .unwrap();
+    String::from_utf8(line).unwrap()
+}
+
+/// A scan has filled the map, and the disk was full for a while.
+fn statistics_line(config: &Config) -> String {
+    let count = |packets, wire_bytes| Count { packets, wire_bytes };
+    let mut uncounted = [Count::default(); Uncounted::COUNT];
+    for (reason, lost) in [
+        (Uncounted::NotIp, count(12, 720)),
+        (Uncounted::Truncated, count(1, 60)),
+        (Uncounted::Malformed, count(2, 124)),
+        (Uncounted::MapFull, count(2_500, 150_000)),
+        (Uncounted::Filtered, count(40, 6_000)),
+        (Uncounted::SampledOut, count(99_000, 51_480_000)),
+    ] {
+        uncounted[reason as usize] = lost;
+    }
+    let interface = InterfaceStatistics {
+        ifindex: 2,
+        interface: "enp1s0".to_owned(),
+        start_ns: START_NS,
+        end_ns: START_NS + 10 * SECOND,
+        counters: InterfaceCounters {
+            seen: count(111_555, 57_636_904),
+            uncounted,
+        },
+        exported: count(10_000, 6_000_000),
+        exported_l3_bytes: 5_860_000,
+        exported_slices: 731,
+    };
+    let mapped = |ip: [u8; 4]| std::net::Ipv4Addr::from(ip).to_ipv6_mapped().octets();
+    let spill: Vec<_> = [([203, 0, 113, 9], 2_000), ([198, 51, 100, 4], 500)]
+        .into_iter()
+        .map(|(source, packets)| {
+            let key = SpillKey {
+                source_prefix: SpillKey::prefix(mapped(source), false),
+                ifindex: 2,
+                protocol: protocol::TCP,
+                ..SpillKey::default()
+            };
+            let counters = SpillCounters {
+                packets,
+                l3_bytes: packets * 46,
+                syn: packets,
+                destination: mapped([192, 168, 56, 20]),
+                destination_port: 8080,
+                ..SpillCounters::default()
+            };
+            (key, counters)
+        })
+        .collect();
+    let facts = IntervalFacts {
+        map_entries: 131_072,
+        map_capacity: 131_072,
+        early_drains: 1,
+        drain_ns: 6_700_000,
+        connections: 4_812,
+        connections_capacity: 262_144,
+        connections_evicted: 3,
+        spill: &spill,
+    };
+    let output = OutputFacts {
+        lines: 120_431,
+        withheld_lines: 31,
+        pending_bytes: 67_108_000,
+        errors: 2,
+        last_error: Some("No space left on device (os error 28)"),
+        withheld: Withheld {
+            lines: 31,
+            packets: 410,
+            wire_bytes: 260_300,
+        },
+    };
+    let mut line = Vec::new();
+    Encoder::new(config)
+        .statistics(&interface, &facts, &output, &mut line)
+        .unwrap();
+    String::from_utf8(line).unwrap()
+}
+
+/// File name and line of every sample.
+fn samples() -> Vec<(String, String)> {
+    let mut samples = Vec::new();
+    for (schema, suffix) in [(Schema::Wazuh4, ""), (Schema::Ecs, ".ecs")] {
+        let config = |sampling| config(schema, sampling);
+        let mut add = |name: &str, line: String| samples.push((format!("{name}{suffix}.json"), line));
+        add("flow-tcp", flow_line(&config(1), &tcp()));
+        add("flow-dns", flow_line(&config(1), &dns()));
+        add("flow-icmp", flow_line(&config(1), &icmp()));
+        add("flow-vlan-tunnel", flow_line(&config(1), &vlan_tunnel()));
+        add("flow-fragments-sampled", flow_line(&config(100), &fragments()));
+        add("flow-idle-end", flow_line(&config(1), &idle_end()));
+        add("statistics", statistics_line(&config(100)));
+    }
+    samples
+}
+
+fn parsed() -> Vec<(String, Value)> {
+    let parse = |(name, line): (String, String)| (name, serde_json::from_str(&line).unwrap());
+    samples().into_iter().map(parse).collect()
+}
+
+#[test]
+fn the_samples_are_what_the_encoder_writes() {
+    let bless = std::env::var_os("FLOWMETER_BLESS").is_some();
+    for (name, line) in samples() {
+        let path = repository("samples").join(&name);
+        let line = line + "\n";
+        if bless {
+            fs::write(&path, &line).unwrap();
+        }
+        let sample = fs::read_to_string(&path).unwrap_or_default();
+        assert_eq!(
+            line, sample,
+            "samples/{name} differs; if that is wanted, run this test with FLOWMETER_BLESS=1"
+        );
+    }
+    let files = fs::read_dir(repository("samples")).unwrap();
+    let json: BTreeSet<String> = files
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with("flow-") || name.starts_with("statistics"))
+        .collect();
+    assert_eq!(json, samples().into_iter().map(|(name, _)| name).collect());
+}
+
+/// Dotted names of everything that is not an object; the entries of a list share one name.
+fn field_names(value: &Value, name: &str, names: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                let dotted = if name.is_empty() {
+                    key.clone()
+                } else {
+                    format!("{name}.{key}")
+                };
+                field_names(value, &dotted, names);
+            }
+        }
+        Value::Array(entries) if entries.iter().any(Value::is_object) => {
+            for entry in entries {
+                field_names(entry, name, names);
+            }
+        }
+        _ => {
+            names.insert(name.to_owned());
+        }
+    }
+}
+
+#[test]
+fn docs_fields_names_exactly_the_fields_that_are_written() {
+    let mut written = BTreeSet::new();
+    for (_, event) in parsed() {
+        field_names(&event, "", &mut written);
+    }
+    let text = fs::read_to_string(repository("docs/fields.md")).unwrap();
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| `"));
+    let mut documented = BTreeSet::new();
+    for row in rows {
+        let name = row.split('`').next().unwrap().to_owned();
+        assert_eq!(
+            row.matches(" | ").count(),
+            6,
+            "{name} has a value in each of the seven columns"
+        );
+        assert!(documented.insert(name.clone()), "{name} is described twice");
+    }
+    let missing: Vec<_> = written.difference(&documented).collect();
+    let stale: Vec<_> = documented.difference(&written).collect();
+    assert!(
+        missing.is_empty() && stale.is_empty(),
+        "not described: {missing:?}; not written: {stale:?}"
+    );
+}
+
+#[test]
+fn the_article_s_fields_are_where_the_article_has_them() {
+    let event: Value = serde_json::from_str(&flow_line(&config(Schema::Wazuh4, 1), &tcp())).unwrap();
+    for (pointer, value) in [
+        ("/netflow", "\"true\""),
+        ("/collector/name", "\"lab-collector-01\""),
+        ("/source/ip", "\"192.168.56.30\""),
+        ("/source/port", "48739"),
+        ("/destination/ip", "\"203.0.113.99\""),
+        ("/destination/port", "443"),
+        ("/flow/protocol", "\"TCP\""),
+        ("/flow/direction", "\"internal_to_external\""),
+        ("/network/bytes", "\"5461766916\""),
+        ("/network/packets", "5368718"),
+        ("/event/duration", "45.0"),
+        ("/event/type", "\"network\""),
+        ("/event/category", "\"network_traffic\""),
+        ("/service/name", "\"HTTPS\""),
+        ("/tcp/flags", "\"FIN,SYN,PSH,ACK\""),
+    ] {
+        assert_eq!(
+            event.pointer(pointer).map(Value::to_string).as_deref(),
+            Some(value),
+            "{pointer}"
+        );
+    }
+    assert!(event.get("anomaly").is_none(), "a plain flow is no anomaly");
+}
+
+fn number(value: &Value) -> u64 {
+    let text = value.as_str().and_then(|text| text.parse().ok());
+    value
+        .as_u64()
+        .or(text)
+        .unwrap_or_else(|| panic!("{value} is no count"))
+}
+
+#[test]
+fn the_conservation_law_can_be_checked_in_a_statistics_event() {
+    let statistics: Vec<_> = parsed()
+        .into_iter()
+        .filter(|(name, _)| name.starts_with("statistics"))
+        .collect();
+    assert_eq!(statistics.len(), 2);
+    for (name, event) in statistics {
+        let terms = &event["flowmeter"];
+        for unit in ["packets", "wire_bytes"] {
+            let lost: u64 = terms["lost"]
+                .as_object()
+                .unwrap()
+                .values()
+                .map(|term| number(&term[unit]))
+                .sum();
+            let others = ["exported", "filtered", "sampled_out"];
+            let sum = lost + others.iter().map(|term| number(&terms[*term][unit])).sum::<u64>();
+            assert_eq!(number(&terms["seen"][unit]), sum, "{name} {unit}");
+        }
+    }
+}
+
+#[test]
+fn ecs_leaves_out_what_only_wazuh_4_needs() {
+    for (name, event) in parsed()
+        .into_iter()
+        .filter(|(name, _)| name.ends_with(".ecs.json"))
+    {
+        let mut names = BTreeSet::new();
+        field_names(&event, "", &mut names);
+        for extra in [
+            "netflow",
+            "srcip",
+            "dstport",
+            "protocol",
+            "collector.name",
+            "flow.protocol",
+        ] {
+            assert!(!names.contains(extra), "{name} has {extra}");
+        }
+        assert!(
+            event["event"]["category"].is_array() && event["event"]["duration"].is_u64(),
+            "{name}"
+        );
+    }
+}
