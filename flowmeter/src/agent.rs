@@ -33,8 +33,9 @@ pub fn run(loaded: Loaded, sources: &Sources, duration: Option<Duration>) -> Res
 
 async fn agent(loaded: Loaded, sources: &Sources, duration: Option<Duration>) -> Result<()> {
     let mut config = loaded.config;
-    let mut pipeline = Pipeline::new(&config, now_ns())?;
+    let mut pipeline = Pipeline::new(&config)?;
     let mut batch = Batch::default();
+    let mut interval_start_ns = now_ns();
     let (connection, handle, mut link_events) =
         rtnetlink::new_multicast_connection(&[MulticastGroup::Link]).context("listening for link changes")?;
     tokio::spawn(connection);
@@ -68,7 +69,9 @@ async fn agent(loaded: Loaded, sources: &Sources, duration: Option<Duration>) ->
                 let begun = Instant::now();
                 meter.drain(&mut batch)?;
                 pipeline.take(&mut batch);
-                pipeline.close_interval(now_ns(), meter.names())?;
+                let end_ns = now_ns();
+                pipeline.close_interval(interval_start_ns..end_ns, meter.names())?;
+                interval_start_ns = end_ns;
                 if begun.elapsed() > config.capture.interval {
                     log::warn!(
                         "a tick took {:?}, longer than the interval of {:?}; nothing is lost, but intervals are skipped",
@@ -108,7 +111,8 @@ async fn agent(loaded: Loaded, sources: &Sources, duration: Option<Duration>) ->
     meter.detach();
     meter.drain(&mut batch)?;
     pipeline.take(&mut batch);
-    pipeline.finish(now_ns(), meter.names())
+    pipeline.finish(interval_start_ns..now_ns(), meter.names())?;
+    Ok(())
 }
 
 /// Takes over what can change while running and tells what cannot.

@@ -1,5 +1,7 @@
 //! The command line.
 
+mod replay;
+
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
@@ -8,6 +10,7 @@ use ipnet::IpNet;
 use log::LevelFilter;
 use toml::Value;
 
+pub use self::replay::Replay;
 use crate::config::{self, Flows, Mode, ObservedDirection, Override, Sources};
 
 /// Counts every packet of every flow in the kernel (XDP, TC) and writes one JSON event a line for Wazuh.
@@ -33,6 +36,7 @@ Examples:
   flowmeter interfaces                 What can be metered on this host, and how
   flowmeter run -i eth0 -o -           Meter eth0, events on standard output
   flowmeter run                        Meter as /etc/flowmeter/flowmeter.toml says
+  flowmeter replay --summary x.pcap    What is in this capture?
   flowmeter check-config               Is the configuration right, and what does it change?
 
 Exit codes:
@@ -42,6 +46,8 @@ Exit codes:
 pub enum Command {
     /// Meter interfaces and write events until stopped
     Run(Run),
+    /// Meter packets and flows out of files, as if they passed now
+    Replay(Replay),
     /// Check the configuration and show what it changes
     CheckConfig(Configuration),
     /// Show which interfaces can be metered, how, and what holds them
@@ -192,15 +198,7 @@ impl Run {
         let mut put = |option, key, value: Option<Value>| {
             options.extend(value.map(|value| Override { option, key, value }));
         };
-        let list = |items: Vec<String>| Value::Array(items.into_iter().map(Value::String).collect());
-        let interfaces = (!self.interface.is_empty()).then(|| list(self.interface.clone()));
-        let networks = self
-            .internal_networks
-            .as_ref()
-            .map(|nets| list(nets.iter().map(IpNet::to_string).collect()));
-        let interval = self
-            .interval
-            .map(|interval| humantime::format_duration(interval).to_string().into());
+        let interfaces = (!self.interface.is_empty()).then(|| list(self.interface.iter()));
         put("--interface", "capture.interfaces", interfaces);
         put("--mode", "capture.mode", self.mode.as_ref().map(name));
         put(
@@ -208,12 +206,13 @@ impl Run {
             "capture.direction",
             self.direction.as_ref().map(name),
         );
-        put("--interval", "capture.interval", interval);
+        put("--interval", "capture.interval", self.interval.map(duration));
         put(
             "--max-flows",
             "capture.max_flows",
             self.max_flows.map(Value::from),
         );
+        let networks = self.internal_networks.as_ref().map(list);
         put("--internal-networks", "networks.internal", networks);
         put("--flows", "output.flows", self.flows.as_ref().map(name));
         put("--output", "output.path", self.output.clone().map(Value::String));
@@ -230,6 +229,16 @@ fn lasting(text: &str) -> Result<Duration, String> {
         Duration::ZERO => Err("it has to be longer than zero".to_owned()),
         duration => Ok(duration),
     }
+}
+
+/// A list as it would stand in the file.
+fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> Value {
+    let text = |item: T| Value::String(item.to_string());
+    Value::Array(items.into_iter().map(text).collect())
+}
+
+fn duration(duration: Duration) -> Value {
+    humantime::format_duration(duration).to_string().into()
 }
 
 /// The name that a choice has on the command line, which is the one in the file.

@@ -1,13 +1,13 @@
 //! What happens to a batch, whatever it was captured by: track, enrich, emit.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{collections::BTreeMap, ops::Range, time::Instant};
 
 use anyhow::Result;
 use flowmeter_common::{InterfaceCounters, SpillCounters, SpillKey};
 
 use crate::{
     config::Config,
-    emit::{EventWriter, IntervalFacts},
+    emit::{Closed, EventWriter, FileAccount, IntervalFacts, Summary},
     enrich::Enricher,
     flow::{Batch, InterfaceStatistics, Slice},
     track::Tracker,
@@ -27,15 +27,13 @@ pub struct Pipeline {
     facts: IntervalFacts<'static>,
     batches: u64,
     evicted_before: u64,
-    interval_start_ns: u64,
+    summary: Option<Summary>,
 }
 
 impl Pipeline {
-    /// `now_ns` is where the first interval starts, nanoseconds since the Unix epoch.
-    ///
     /// # Errors
     /// A service name that cannot be understood; an event file that cannot be opened.
-    pub fn new(config: &Config, now_ns: u64) -> Result<Self> {
+    pub fn new(config: &Config) -> Result<Self> {
         Ok(Self {
             tracker: Tracker::new(&config.track),
             enricher: Enricher::new(config)?,
@@ -46,8 +44,13 @@ impl Pipeline {
             facts: IntervalFacts::default(),
             batches: 0,
             evicted_before: 0,
-            interval_start_ns: now_ns,
+            summary: None,
         })
+    }
+
+    /// Also adds everything up, for [`Pipeline::finish`] to hand out.
+    pub fn summarise(&mut self) {
+        self.summary = Some(Summary::default());
     }
 
     /// Takes over what can change while running: all but the path of the event file.
@@ -78,26 +81,32 @@ impl Pipeline {
         batch.clear();
     }
 
-    /// Ends an interval at `now_ns` and writes its events.
+    /// Ends an interval, from its start to just before its end in nanoseconds since the Unix epoch, and writes its
+    /// events.
     ///
     /// # Errors
     /// Standard output has lost its reader. A file that cannot be written is no error but is told in the events.
-    pub fn close_interval(&mut self, now_ns: u64, names: &InterfaceNames) -> Result<()> {
-        self.tracker.close_interval(now_ns, &mut self.slices);
-        self.write(now_ns, names)
+    pub fn close_interval(&mut self, interval: Range<u64>, names: &InterfaceNames) -> Result<(), Closed> {
+        self.tracker.close_interval(interval.end, &mut self.slices);
+        self.write(interval, names)
     }
 
-    /// The last interval: whatever is still running ends here.
+    /// The last interval: whatever is still running ends here. Tells what became of all lines, and the summary if
+    /// one was wanted.
     ///
     /// # Errors
-    /// As [`Pipeline::close_interval`], and events that could not be written.
-    pub fn finish(mut self, now_ns: u64, names: &InterfaceNames) -> Result<()> {
-        self.tracker.finish(now_ns, &mut self.slices);
-        self.write(now_ns, names)?;
-        self.writer.finish()
+    /// As [`Pipeline::close_interval`], and lines that wait for a file that cannot be written.
+    pub fn finish(
+        mut self,
+        interval: Range<u64>,
+        names: &InterfaceNames,
+    ) -> Result<(FileAccount, Option<Summary>)> {
+        self.tracker.finish(interval.end, &mut self.slices);
+        self.write(interval, names)?;
+        Ok((self.writer.finish()?, self.summary))
     }
 
-    fn write(&mut self, now_ns: u64, names: &InterfaceNames) -> Result<()> {
+    fn write(&mut self, interval: Range<u64>, names: &InterfaceNames) -> Result<(), Closed> {
         let name = |ifindex: u32| names.get(&ifindex).map_or("unknown", String::as_str);
         let mut statistics: BTreeMap<u32, InterfaceStatistics> = std::mem::take(&mut self.counters)
             .into_iter()
@@ -110,8 +119,11 @@ impl Pipeline {
             })
             .collect();
         for slice in self.slices.drain(..) {
-            self.writer
-                .flow(&slice, &self.enricher.enrich(&slice), name(slice.ifindex));
+            let enriched = self.enricher.enrich(&slice);
+            self.writer.flow(&slice, &enriched, name(slice.ifindex));
+            if let Some(summary) = &mut self.summary {
+                summary.add(&slice, &enriched);
+            }
             let exported = statistics.entry(slice.ifindex).or_default();
             exported.exported.packets += slice.packets();
             exported.exported.wire_bytes += slice.wire_bytes();
@@ -130,15 +142,17 @@ impl Pipeline {
         for (ifindex, statistics) in &mut statistics {
             statistics.ifindex = *ifindex;
             name(*ifindex).clone_into(&mut statistics.interface);
-            statistics.start_ns = self.interval_start_ns;
-            statistics.end_ns = now_ns;
+            statistics.start_ns = interval.start;
+            statistics.end_ns = interval.end;
             self.writer.statistics(statistics, &facts);
+            if let Some(summary) = &mut self.summary {
+                summary.add_counters(&statistics.counters);
+            }
         }
         self.evicted_before = tracked.evicted;
         self.facts = IntervalFacts::default();
         self.spill.clear();
         self.batches = 0;
-        self.interval_start_ns = now_ns;
-        Ok(self.writer.flush(Instant::now())?)
+        self.writer.flush(Instant::now())
     }
 }

@@ -56,6 +56,11 @@ impl Interfaces {
             .and_then(|index| self.names.get_index(index))
             .map_or("", String::as_str)
     }
+
+    /// Index and name of each, in the order in which they were met.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &str)> {
+        (1..).zip(self.names.iter().map(String::as_str))
+    }
 }
 
 /// What was seen from `start_ns` to just before `end_ns`.
@@ -77,6 +82,8 @@ pub struct Replay {
     /// The times of the sources' current items, the earliest first; of two the same, the earlier source's.
     next: BinaryHeap<Reverse<(u64, usize)>>,
     interval_ns: u64,
+    until_ns: u64,
+    left_out: u64,
     tunnels: Tunnels,
     /// By number, counted from the epoch: the latest seen and the one before.
     open: BTreeMap<u64, Open>,
@@ -96,6 +103,8 @@ impl Replay {
             sources,
             next: BinaryHeap::new(),
             interval_ns: u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX).max(1),
+            until_ns: u64::MAX,
+            left_out: 0,
             tunnels,
             open: BTreeMap::new(),
             interfaces: Interfaces::default(),
@@ -107,6 +116,16 @@ impl Replay {
             }
         }
         replay
+    }
+
+    /// Leaves out what is as late as this or later, nanoseconds since the Unix epoch.
+    pub fn until(&mut self, until_ns: u64) {
+        self.until_ns = until_ns;
+    }
+
+    /// Items that were left out so far.
+    pub fn left_out(&self) -> u64 {
+        self.left_out
     }
 
     /// The next interval in which something was seen, `None` at the end. Starts only ever grow.
@@ -131,6 +150,10 @@ impl Replay {
         let Some(&Reverse((time_ns, _))) = self.next.peek() else {
             return false;
         };
+        if time_ns >= self.until_ns {
+            self.leave_out();
+            return true;
+        }
         let latest = self.open.last_key_value().map_or(0, |(&number, _)| number);
         let wanted = time_ns / self.interval_ns;
         let number = wanted.max(latest.saturating_sub(1));
@@ -140,7 +163,7 @@ impl Replay {
         });
         while let Some(mut top) = self.next.peek_mut() {
             let Reverse((time_ns, index)) = *top;
-            if time_ns / self.interval_ns != wanted {
+            if time_ns / self.interval_ns != wanted || time_ns >= self.until_ns {
                 break;
             }
             let Some(source) = self.sources.get_mut(index) else {
@@ -158,6 +181,25 @@ impl Replay {
             }
         }
         true
+    }
+
+    /// Goes past the earliest item.
+    fn leave_out(&mut self) {
+        let Some(mut top) = self.next.peek_mut() else {
+            return;
+        };
+        let Reverse((_, index)) = *top;
+        self.left_out += 1;
+        let next = self
+            .sources
+            .get_mut(index)
+            .and_then(|source| advance(source.as_mut(), &mut self.problems));
+        match next {
+            Some(time_ns) => *top = Reverse((time_ns, index)),
+            None => {
+                PeekMut::pop(top);
+            }
+        }
     }
 
     fn close(&self, number: u64, mut open: Open) -> Interval {

@@ -5,6 +5,7 @@ mod completions;
 mod interfaces;
 mod man;
 mod print_default_config;
+mod replay;
 mod run;
 
 use std::io::{self, Write};
@@ -24,6 +25,7 @@ use crate::{
 pub fn run(command: Command) -> Result<()> {
     match command {
         Command::Run(arguments) => run::run(&arguments),
+        Command::Replay(arguments) => replay::run(&arguments),
         Command::CheckConfig(arguments) => check_config::run(&arguments),
         Command::Interfaces(arguments) => interfaces::run(&arguments),
         Command::PrintDefaultConfig => print_default_config::run(),

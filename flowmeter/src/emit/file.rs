@@ -157,11 +157,11 @@ impl EventFile {
         if self.closed { Err(Closed) } else { Ok(()) }
     }
 
-    /// A last attempt to write.
+    /// A last attempt to write; tells what became of all lines.
     ///
     /// # Errors
     /// How many lines are lost, and why.
-    pub fn finish(mut self) -> anyhow::Result<()> {
+    pub fn finish(mut self) -> anyhow::Result<FileAccount> {
         self.write();
         ensure!(
             self.lines.pending() == 0,
@@ -170,7 +170,7 @@ impl EventFile {
             self.name,
             self.account.last_error.unwrap_or_default(),
         );
-        Ok(())
+        Ok(self.account)
     }
 
     pub fn account(&self) -> &FileAccount {
@@ -207,7 +207,7 @@ impl EventFile {
         self.account.last_error = Some(error.to_string());
         let stdout = matches!(&self.sink, Sink::Stream(stream) if stream.is_stdout());
         self.closed = stdout && error.kind() == io::ErrorKind::BrokenPipe;
-        if self.failing_since.is_none() {
+        if self.failing_since.is_none() && !self.closed {
             self.failing_since = Some(self.account.withheld_lines);
             log::warn!(
                 "cannot write to {}: {error}; up to {} bytes of events are kept in memory and tried again",

@@ -5,13 +5,15 @@ pub mod event;
 pub mod file;
 mod regular;
 mod stream;
+mod summary;
 
 use std::time::Instant;
 
 use hashbrown::HashMap;
 
 pub use event::{Encoder, IntervalFacts};
-pub use file::{Closed, EventFile};
+pub use file::{Closed, EventFile, FileAccount};
+pub use summary::Summary;
 
 use crate::{
     config::Config,
@@ -98,11 +100,11 @@ impl EventWriter {
         self.file.flush(now)
     }
 
-    /// The last flush.
+    /// The last flush; tells what became of all lines.
     ///
     /// # Errors
     /// How many lines are lost, and why.
-    pub fn finish(self) -> anyhow::Result<()> {
+    pub fn finish(self) -> anyhow::Result<FileAccount> {
         self.file.finish()
     }
 }

@@ -6,6 +6,7 @@
 
 mod commands;
 mod errors;
+mod replay;
 
 use std::{
     io::Write,

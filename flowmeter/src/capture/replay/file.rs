@@ -77,11 +77,27 @@ impl FileSource {
     }
 }
 
+impl FileSource {
+    /// Opens a file again whose first item's time is known, and goes to that item.
+    fn reopen(&mut self) -> Result<(), Problem> {
+        self.state = State::Ended;
+        let mut source = self.open(Arc::clone(&self.bytes_read))?;
+        if source.advance()?.is_some() {
+            self.state = State::Open(source);
+        }
+        Ok(())
+    }
+}
+
 impl Source for FileSource {
     fn advance(&mut self) -> Result<Option<u64>, Problem> {
         match &mut self.state {
             State::New => self.start(),
-            State::Waiting | State::Ended => Ok(None),
+            State::Waiting => {
+                self.reopen()?;
+                self.advance()
+            }
+            State::Ended => Ok(None),
             State::Open(source) => {
                 let time = source.advance();
                 if matches!(time, Ok(None)) {
@@ -93,18 +109,10 @@ impl Source for FileSource {
     }
 
     fn count(&mut self, into: &mut Aggregate, interfaces: &mut Interfaces) -> Option<Problem> {
-        if matches!(self.state, State::Waiting) {
-            self.state = State::Ended;
-            let reopened = self.open(Arc::clone(&self.bytes_read)).and_then(|mut source| {
-                // The item whose time is known already.
-                let first = source.advance()?;
-                Ok((source, first))
-            });
-            match reopened {
-                Ok((source, Some(_))) => self.state = State::Open(source),
-                Ok((_, None)) => {}
-                Err(problem) => return Some(problem),
-            }
+        if matches!(self.state, State::Waiting)
+            && let Err(problem) = self.reopen()
+        {
+            return Some(problem);
         }
         match &mut self.state {
             State::Open(source) => source.count(into, interfaces),
