@@ -8,10 +8,15 @@
 )]
 
 mod conservation;
+mod grace_period;
 
 #[path = "../support/agent.rs"]
 mod agent;
+#[path = "../support/frames.rs"]
+mod frames;
 #[path = "../support/network.rs"]
 mod network;
+#[path = "../support/programs.rs"]
+mod programs;
 #[path = "../support/mod.rs"]
 mod support;
