@@ -11,48 +11,21 @@ mod frames;
 #[path = "support/mod.rs"]
 mod support;
 
-use aya::{
-    Ebpf,
-    programs::{Program, TestRun as _, TestRunOptions},
-};
+#[path = "support/programs.rs"]
+mod programs;
+
 use flowmeter::{
-    capture::{drain::Drain, features::Features, programs},
     config::{Capture, Tunnels},
     flow::Batch,
 };
 use flowmeter_common::{Link, Uncounted};
 
-fn run(ebpf: &mut Ebpf, name: &str, frame: &[u8]) {
-    let options = TestRunOptions {
-        data_in: Some(frame),
-        ..TestRunOptions::new()
-    };
-    match ebpf.program_mut(name).expect("the object has the program") {
-        Program::Xdp(program) => program.test_run(options),
-        Program::SchedClassifier(program) => program.test_run(options),
-        other => panic!("{name} is {other:?}"),
-    }
-    .unwrap_or_else(|error| panic!("{name}: {error}"));
-}
-
-fn loaded(tunnels: Tunnels) -> (Ebpf, Drain) {
-    let capture = Capture {
+fn capture(tunnels: Tunnels) -> Capture {
+    Capture {
         tunnels,
         max_flows: 1024,
         ..Capture::default()
-    };
-    let features = Features::probe().expect("root may ask the kernel");
-    let mut ebpf = programs::load(&capture, &features, log::LevelFilter::Info).expect("the programs load");
-    for (name, program) in ebpf.programs_mut() {
-        match program {
-            Program::Xdp(program) => program.load(),
-            Program::SchedClassifier(program) => program.load(),
-            other => panic!("{name} is {other:?}"),
-        }
-        .unwrap_or_else(|error| panic!("{name}: {error}"));
     }
-    let drain = Drain::new(&mut ebpf, programs::map_entries(&capture)).expect("the maps are there");
-    (ebpf, drain)
 }
 
 /// What `BPF_PROG_TEST_RUN` cannot express is left out here: frames shorter than the Ethernet header, at TC also
@@ -62,17 +35,17 @@ fn kernel_programs_agree_with_the_parser_on_every_case() {
     if !support::root_or_skip("kernel_programs_agree_with_the_parser_on_every_case") {
         return;
     }
-    let (mut outer, mut outer_drain) = loaded(Tunnels::Outer);
-    let (mut inner, mut inner_drain) = loaded(Tunnels::Inner);
+    let (outer, mut outer_drain) = programs::loaded(&capture(Tunnels::Outer));
+    let (inner, mut inner_drain) = programs::loaded(&capture(Tunnels::Inner));
     let mut compared = 0;
     for case in frames::cases() {
         if case.link != Link::Ethernet || case.frame.len() < 14 {
             continue;
         }
         let (ebpf, drain) = if case.inner {
-            (&mut inner, &mut inner_drain)
+            (&inner, &mut inner_drain)
         } else {
-            (&mut outer, &mut outer_drain)
+            (&outer, &mut outer_drain)
         };
         for program in ["flowmeter_xdp", "flowmeter_in", "flowmeter_out"] {
             // TC by test_run refuses an IP EtherType without a whole IP header behind it.
@@ -80,7 +53,11 @@ fn kernel_programs_agree_with_the_parser_on_every_case() {
                 continue;
             }
             let context = format!("{} through {program}", case.name);
-            run(ebpf, program, &case.frame);
+            programs::run(
+                ebpf.program(program).expect("it is in the object"),
+                &case.frame,
+                1,
+            );
             let mut batch = Batch::default();
             drain.drain(&mut batch).expect("draining");
             let counters = batch
@@ -118,4 +95,42 @@ fn kernel_programs_agree_with_the_parser_on_every_case() {
         compared > 100,
         "only {compared} runs: the table of frames is not what it was"
     );
+}
+
+/// A flood must still be seen: its packets are counted as lost, and apart by source prefix and protocol.
+#[test]
+fn what_finds_no_room_is_told_by_source() {
+    if !support::root_or_skip("what_finds_no_room_is_told_by_source") {
+        return;
+    }
+    let (ebpf, mut drain) = programs::loaded(&capture(Tunnels::Outer));
+    let program = ebpf.program("flowmeter_in").expect("it is in the object");
+    let syn = |source_port| {
+        let packet = frames::tcp(source_port, 80, 2, &[]);
+        frames::ethernet(0x0800, &frames::ipv4(6, &packet))
+    };
+    // Twice, since each generation has its own room: for twice 1024 flows.
+    for _generation in 0..2 {
+        for port in 1..=3000 {
+            programs::run(program, &syn(port), 2);
+        }
+        let mut batch = Batch::default();
+        drain.drain(&mut batch).expect("draining");
+        assert_eq!(batch.records.len(), 2048);
+        let lost = 2 * (3000 - 2048);
+        let counters = batch.interfaces.first().expect("it was counted").counters;
+        assert_eq!(counters.seen.packets, 6000);
+        assert_eq!(counters.get(Uncounted::MapFull).packets, lost);
+        let [(key, spilled)] = batch.spill.as_slice() else {
+            panic!("{:?}", batch.spill)
+        };
+        let mut prefix = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 192, 0, 2, 0];
+        assert_eq!((key.source_prefix, key.protocol, key.ipv6), (prefix, 6, 0));
+        prefix[12..].copy_from_slice(&frames::B4);
+        assert_eq!((spilled.destination, spilled.destination_port), (prefix, 80));
+        assert_eq!(
+            (spilled.packets, spilled.syn, spilled.l3_bytes),
+            (lost, lost, lost * 40)
+        );
+    }
 }

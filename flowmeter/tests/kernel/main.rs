@@ -1,0 +1,22 @@
+//! What only real packets through a real kernel can show. Every test needs root, and makes network namespaces of
+//! its own.
+
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "clippy's exception for tests does not reach their helper functions"
+)]
+
+mod conservation;
+mod grace_period;
+
+#[path = "../support/agent.rs"]
+mod agent;
+#[path = "../support/frames.rs"]
+mod frames;
+#[path = "../support/network.rs"]
+mod network;
+#[path = "../support/programs.rs"]
+mod programs;
+#[path = "../support/mod.rs"]
+mod support;
