@@ -9,6 +9,7 @@
 
 mod conservation;
 mod grace_period;
+mod live_replay;
 
 #[path = "../support/agent.rs"]
 mod agent;
@@ -18,5 +19,7 @@ mod frames;
 mod network;
 #[path = "../support/programs.rs"]
 mod programs;
+#[path = "../support/raw.rs"]
+mod raw;
 #[path = "../support/mod.rs"]
 mod support;

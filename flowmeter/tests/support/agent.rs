@@ -152,6 +152,8 @@ pub(crate) struct Totals {
     pub(crate) by_interface: BTreeMap<String, u64>,
     /// Interfaces of the last interval's statistics, and of those before.
     pub(crate) described: BTreeMap<String, u64>,
+    /// The events themselves.
+    pub(crate) lines: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -163,6 +165,7 @@ pub(crate) struct Sums {
 
 impl Totals {
     pub(crate) fn add(&mut self, line: &str) {
+        self.lines.push(line.to_owned());
         let event: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         let number = |path: &str| {
             event
