@@ -1,12 +1,13 @@
 //! The agent behind the `flowmeter` command, as a library so that tests and `xtask` use the same code.
 //!
-//! Data flows in one direction: capture, track, enrich, (detect,) emit. `ARCHITECTURE.md` has the picture.
+//! Data flows in one direction: capture, track, enrich, detect, emit. `ARCHITECTURE.md` has the picture.
 
 pub mod agent;
 pub mod capture;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod detect;
 pub mod emit;
 pub mod enrich;
 pub mod error;

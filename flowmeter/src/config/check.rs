@@ -33,16 +33,21 @@ const NEEDS_RESTART: [&str; 12] = [
     "output.path",
 ];
 
-const SECOND: Duration = Duration::from_secs(1);
-const MINUTE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(3600);
-const DAY: Duration = Duration::from_secs(24 * 3600);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
+pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);
 
 impl Config {
     /// Takes host bits off networks, and says where.
     pub fn normalise(&mut self) -> Vec<String> {
         let lists = [
             ("networks.internal", &mut self.networks.internal),
+            ("networks.resolvers", &mut self.networks.resolvers),
+            ("networks.proxies", &mut self.networks.proxies),
+            ("networks.admin_hosts", &mut self.networks.admin_hosts),
+            ("networks.scanners", &mut self.networks.scanners),
+            ("networks.servers", &mut self.networks.servers),
             ("capture.filter.allow", &mut self.capture.filter.allow),
             ("capture.filter.deny", &mut self.capture.filter.deny),
         ];
@@ -66,6 +71,7 @@ impl Config {
     pub fn check(&self) -> Result<(), Problem> {
         self.check_capture()?;
         self.check_track()?;
+        self.check_detect()?;
         self.check_output()?;
         self.check_services()?;
         let name = &self.collector.name;
@@ -191,18 +197,23 @@ impl Output {
     }
 }
 
-fn problem(key: impl Into<String>, message: impl Into<String>) -> Result<(), Problem> {
+pub(super) fn problem(key: impl Into<String>, message: impl Into<String>) -> Result<(), Problem> {
     Err(Problem {
         key: key.into(),
         message: message.into(),
     })
 }
 
-fn number(key: &str, value: u64, least: u64, most: Option<u64>) -> Result<(), Problem> {
+pub(super) fn number(key: &str, value: u64, least: u64, most: Option<u64>) -> Result<(), Problem> {
     range(key, value, least, most, |value| *value)
 }
 
-fn duration(key: &str, value: Duration, least: Duration, most: Option<Duration>) -> Result<(), Problem> {
+pub(super) fn duration(
+    key: &str,
+    value: Duration,
+    least: Duration,
+    most: Option<Duration>,
+) -> Result<(), Problem> {
     range(key, value, least, most, |value| {
         humantime::format_duration(*value)
     })

@@ -5,6 +5,7 @@
 //! `docs/configuration.md` say the same to the operator; tests hold the three together.
 
 mod check;
+pub mod detect;
 mod file;
 mod form;
 mod keys;
@@ -16,6 +17,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub use check::Problem;
+pub use detect::Detect;
 pub use form::{duration, network};
 pub use load::{DEFAULT_FILE, Loaded, Origin, Override, Sources, load};
 
@@ -31,6 +33,7 @@ pub struct Config {
     pub networks: Networks,
     pub services: Services,
     pub track: Track,
+    pub detect: Detect,
     pub output: Output,
 }
 
@@ -127,6 +130,21 @@ pub struct Networks {
     /// What counts as inside. Default: private (RFC 1918), unique local (RFC 4193) and link-local addresses.
     #[serde(deserialize_with = "form::networks")]
     pub internal: Vec<IpNet>,
+    /// Name servers that inside hosts are meant to ask; without any they are learned.
+    #[serde(deserialize_with = "form::networks")]
+    pub resolvers: Vec<IpNet>,
+    /// Proxies and gateways that speak for many hosts.
+    #[serde(deserialize_with = "form::networks")]
+    pub proxies: Vec<IpNet>,
+    /// Hosts from which others are administered.
+    #[serde(deserialize_with = "form::networks")]
+    pub admin_hosts: Vec<IpNet>,
+    /// Hosts that scan on purpose: vulnerability scanners, monitoring.
+    #[serde(deserialize_with = "form::networks")]
+    pub scanners: Vec<IpNet>,
+    /// Hosts that outsiders are meant to reach.
+    #[serde(deserialize_with = "form::networks")]
+    pub servers: Vec<IpNet>,
 }
 
 /// Own names for ports: `"8443/tcp" = "Intranet"`. Port 0 to 65,535; tcp, udp, sctp or dccp; name of 1
@@ -225,6 +243,11 @@ impl Default for Networks {
         ];
         Self {
             internal: internal.iter().filter_map(|net| net.parse().ok()).collect(),
+            resolvers: Vec::new(),
+            proxies: Vec::new(),
+            admin_hosts: Vec::new(),
+            scanners: Vec::new(),
+            servers: Vec::new(),
         }
     }
 }
