@@ -1,14 +1,15 @@
-//! What happens to a batch, whatever it was captured by: track, enrich, emit.
+//! What happens to a batch, whatever it was captured by: track, enrich, detect, emit.
 
 use std::{collections::BTreeMap, ops::Range, time::Instant};
 
 use anyhow::Result;
-use flowmeter_common::{InterfaceCounters, SpillCounters, SpillKey};
+use flowmeter_common::{InterfaceCounters, SpillCounters, SpillKey, Uncounted};
 
 use crate::{
     config::Config,
+    detect::Engine,
     emit::{Closed, EventWriter, FileAccount, IntervalFacts, Summary},
-    enrich::Enricher,
+    enrich::{Cast, Enricher},
     flow::{Batch, InterfaceStatistics, Slice},
     track::Tracker,
 };
@@ -19,6 +20,7 @@ pub type InterfaceNames = BTreeMap<u32, String>;
 pub struct Pipeline {
     tracker: Tracker,
     enricher: Enricher,
+    engine: Engine,
     writer: EventWriter,
     /// Of the interval that runs: ends of evicted connections while it runs, all of it when it closes.
     slices: Vec<Slice>,
@@ -37,6 +39,7 @@ impl Pipeline {
         Ok(Self {
             tracker: Tracker::new(&config.track),
             enricher: Enricher::new(config)?,
+            engine: Engine::new(config),
             writer: EventWriter::open(config, Instant::now())?,
             slices: Vec::new(),
             counters: BTreeMap::new(),
@@ -118,6 +121,18 @@ impl Pipeline {
                 (ifindex, counted)
             })
             .collect();
+        for slice in &self.slices {
+            let enriched = self.enricher.enrich(slice);
+            let unicast = enriched.cast == Cast::Unicast;
+            self.engine.feed(slice, enriched.direction, unicast);
+        }
+        for counted in statistics.values() {
+            self.engine.note_loss(lost(&counted.counters));
+        }
+        self.engine.advance(interval.end);
+        for finding in self.engine.drain() {
+            self.writer.finding(&finding);
+        }
         for slice in self.slices.drain(..) {
             let enriched = self.enricher.enrich(&slice);
             self.writer.flow(&slice, &enriched, name(slice.ifindex));
@@ -155,4 +170,12 @@ impl Pipeline {
         self.batches = 0;
         self.writer.flush(Instant::now())
     }
+}
+
+fn lost(counters: &InterfaceCounters) -> u64 {
+    Uncounted::ALL
+        .into_iter()
+        .filter(|reason| reason.is_loss())
+        .map(|reason| counters.get(reason).packets)
+        .sum()
 }

@@ -17,6 +17,7 @@ use std::{
 
 use flowmeter::{
     config::{Config, Schema},
+    detect::{self, Baseline, Confidence, Finding, Period, Phase, Reason, Tag, Visibility},
     emit::{
         Encoder, IntervalFacts,
         event::{OutputFacts, Withheld},
@@ -262,6 +263,65 @@ fn statistics_line(config: &Config) -> String {
     String::from_utf8(line).unwrap()
 }
 
+fn finding_line(config: &Config, finding: &Finding) -> String {
+    let mut line = Vec::new();
+    Encoder::new(config).finding(finding, &mut line).unwrap();
+    String::from_utf8(line).unwrap()
+}
+
+/// A finding with everything in it that any has.
+fn finding() -> Finding {
+    Finding {
+        tag: Tag::PortScan,
+        phase: Phase::Start,
+        episode: 0x51d3_9a0c_77e1_42b6,
+        sequence: 1,
+        source: Some("192.168.56.30".parse().unwrap()),
+        destination: Some("192.168.56.28".parse().unwrap()),
+        port: Some(22),
+        protocol: Some(protocol::TCP),
+        first_seen_ns: START_NS,
+        last_seen_ns: START_NS + 2 * SECOND,
+        score: 87,
+        confidence: Confidence::High,
+        reasons: vec![Reason {
+            id: "many_ports",
+            words: "31 ports of one host tried, 29 of them closed".to_owned(),
+        }],
+        counts: vec![
+            detect::Count::exact("failed_ports", 29),
+            detect::Count {
+                name: "distinct_sources",
+                value: 120_000,
+                error_percent: 2,
+                method: "hyperloglog",
+            },
+        ],
+        ports: vec![21, 22, 23, 25, 80],
+        hosts: vec!["192.168.56.28".parse().unwrap()],
+        open_ports: vec![22, 80],
+        period: Some(Period {
+            period_ns: 60 * SECOND,
+            jitter_ns: SECOND / 2,
+            next_ns: START_NS + 62 * SECOND,
+        }),
+        baseline: Some(Baseline {
+            usual: 2.0,
+            observed: 31.0,
+            deviation: 14.5,
+            unit: "ports/h",
+        }),
+        visibility: Visibility {
+            one_sided: false,
+            lost_packets: 12,
+        },
+        techniques: vec!["T1046"],
+        settings: vec![("detect.port_scan.ports", "15".to_owned())],
+        suppressed: 0,
+        message: "192.168.56.30 tried 31 ports of 192.168.56.28 within 2 s, 29 of them closed".to_owned(),
+    }
+}
+
 /// File name and line of every sample.
 fn samples() -> Vec<(String, String)> {
     let mut samples = Vec::new();
@@ -274,6 +334,7 @@ fn samples() -> Vec<(String, String)> {
         add("flow-vlan-tunnel", flow_line(&config(1), &vlan_tunnel()));
         add("flow-fragments-sampled", flow_line(&config(100), &fragments()));
         add("flow-idle-end", flow_line(&config(1), &idle_end()));
+        add("finding", finding_line(&config(1), &finding()));
         add("statistics", statistics_line(&config(100)));
     }
     samples
@@ -302,14 +363,24 @@ fn the_samples_are_what_the_encoder_writes() {
     let files = fs::read_dir(repository("samples")).unwrap();
     let json: BTreeSet<String> = files
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| name.starts_with("flow-") || name.starts_with("statistics"))
+        .filter(|name| {
+            ["flow-", "statistics", "finding"]
+                .iter()
+                .any(|kind| name.starts_with(kind))
+        })
         .collect();
     assert_eq!(json, samples().into_iter().map(|(name, _)| name).collect());
 }
 
+/// Parents whose children are named by what was counted.
+const NAMED_BY_CONTENT: [&str; 2] = ["anomaly.counts", "anomaly.counts_error_percent"];
+
 /// Dotted names of everything that is not an object; the entries of a list share one name.
 fn field_names(value: &Value, name: &str, names: &mut BTreeSet<String>) {
     match value {
+        Value::Object(_) if NAMED_BY_CONTENT.contains(&name) => {
+            names.insert(format!("{name}.*"));
+        }
         Value::Object(fields) => {
             for (key, value) in fields {
                 let dotted = if name.is_empty() {

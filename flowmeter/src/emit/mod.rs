@@ -17,6 +17,7 @@ pub use summary::Summary;
 
 use crate::{
     config::Config,
+    detect::Finding,
     emit::event::{OutputFacts, Withheld},
     enrich::Enriched,
     flow::{InterfaceStatistics, Slice},
@@ -62,6 +63,16 @@ impl EventWriter {
             withheld.lines += 1;
             withheld.packets += slice.packets();
             withheld.wire_bytes += slice.wire_bytes();
+        }
+    }
+
+    /// Writes one finding event; call it before the interval's flows: where there is no room for all, the first lines
+    /// survive.
+    pub fn finding(&mut self, finding: &Finding) {
+        let encoder = &self.encoder;
+        if !self.file.line(|out| encoder.finding(finding, out)) {
+            // Of no interface: it stands in the account of all lines.
+            log::error!("a finding could not be written: {}", finding.message);
         }
     }
 

@@ -4,6 +4,7 @@
 //! top-level `timestamp`, `event_type`, `id`, `type`, `action`, `url`, `status` or `data`: Wazuh's stock
 //! rules and its alert format claim these.
 
+mod finding;
 mod flow;
 mod statistics;
 mod value;
@@ -13,6 +14,7 @@ use serde::Serialize;
 pub use self::statistics::{IntervalFacts, OutputFacts, Withheld};
 use crate::{
     config::{Config, Schema},
+    detect::Finding,
     emit::event::value::{Counter, Duration, Nanoseconds, Words},
     enrich::Enriched,
     flow::{InterfaceStatistics, Slice},
@@ -54,6 +56,14 @@ impl Encoder {
         out: &mut Vec<u8>,
     ) -> serde_json::Result<()> {
         serde_json::to_writer(out, &flow::FlowEvent::new(self, slice, enriched, interface))
+    }
+
+    /// Appends one finding event, without its line end. Its time is that of the last evidence.
+    ///
+    /// # Errors
+    /// None that is known of; serde's signature has one.
+    pub fn finding(&self, finding: &Finding, out: &mut Vec<u8>) -> serde_json::Result<()> {
+        serde_json::to_writer(out, &finding::FindingEvent::new(self, finding))
     }
 
     /// Appends one interface's statistics event, without its line end.

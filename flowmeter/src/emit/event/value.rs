@@ -81,6 +81,16 @@ impl Serialize for Offset {
     }
 }
 
+/// A length of time in seconds, as a float.
+#[derive(Clone, Copy)]
+pub(super) struct Seconds(pub(super) u64);
+
+impl Serialize for Seconds {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(self.0 as f64 / NS_PER_SECOND)
+    }
+}
+
 /// `event.duration`: seconds as a float in the article's shape, whole nanoseconds in ECS.
 #[derive(Clone, Copy)]
 pub(super) enum Duration {
