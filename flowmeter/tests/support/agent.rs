@@ -193,8 +193,8 @@ impl Totals {
                 .and_then(Value::as_object)
                 .unwrap();
             for (reason, count) in lost {
-                let packets = count.get("packets").unwrap_or(count);
-                *self.lost.entry(reason.clone()).or_default() += whole(packets).unwrap();
+                let packets = count.get("packets").and_then(whole).unwrap();
+                *self.lost.entry(reason.clone()).or_default() += packets;
             }
             let interface = text(&event, "/flowmeter/interface/name").unwrap();
             *self.described.entry(interface).or_default() += 1;
