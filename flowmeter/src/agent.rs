@@ -4,7 +4,7 @@ mod meter;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
 use futures_util::StreamExt as _;
 use rtnetlink::MulticastGroup;
 use tokio::{
@@ -40,13 +40,7 @@ async fn agent(loaded: Loaded, sources: &Sources, duration: Option<Duration>) ->
         rtnetlink::new_multicast_connection(&[MulticastGroup::Link]).context("listening for link changes")?;
     tokio::spawn(connection);
     let mut meter = Meter::load(&config.capture)?;
-    meter.reconcile(&handle, &config.capture).await?;
-    if meter.is_idle() {
-        return Err(anyhow!(
-            "no interface matches {:?}; `flowmeter interfaces` lists what there is",
-            config.capture.interfaces
-        ));
-    }
+    meter.start(&handle, &config.capture).await?;
 
     // SAFETY: the ring buffer owns its descriptor and shows the same one as long as it lives.
     let notices = unsafe { AsyncFd::register(meter.notices()?) };
@@ -89,7 +83,7 @@ async fn agent(loaded: Loaded, sources: &Sources, duration: Option<Duration>) ->
             Some(_) = link_events.next() => {
                 // One change comes as several messages; each look is at all links.
                 while let Some(Some(_)) = futures_util::FutureExt::now_or_never(link_events.next()) {}
-                if let Err(error) = meter.reconcile(&handle, &config.capture).await {
+                if let Err(error) = meter.follow(&handle, &config.capture).await {
                     log::error!("following a change of interfaces: {error:#}");
                 }
             }

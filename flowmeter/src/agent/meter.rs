@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use aya::{
     Ebpf,
     maps::{MapData, RingBuf},
@@ -15,7 +15,7 @@ use crate::{
         attach::{Attached, attach},
         drain::Drain,
         features::Features,
-        interfaces::{self, Patterns},
+        interfaces::{self, Interface, Patterns, Skipped},
         plan::plan,
         programs,
     },
@@ -59,10 +59,6 @@ impl Meter {
         Ok(RingBuf::try_from(map)?)
     }
 
-    pub(super) fn is_idle(&self) -> bool {
-        self.attached.is_empty()
-    }
-
     pub(super) fn names(&self) -> &BTreeMap<u32, String> {
         &self.names
     }
@@ -71,28 +67,78 @@ impl Meter {
         self.drain.drain(batch)
     }
 
+    /// Detaches from everything. All that was counted is in the next drain.
     pub(super) fn detach(&mut self) {
         self.attached.clear();
+        if let Err(error) = self.drain.settle() {
+            log::error!("{error:#}; packets of the last moment may be missing");
+        }
     }
 
-    /// Attaches to what should be metered and is not, lets go of what is gone.
+    /// Attaches to what should be metered.
     ///
     /// # Errors
-    /// At the start: an interface that was asked for cannot be metered. Later that is logged.
-    pub(super) async fn reconcile(&mut self, handle: &Handle, capture: &Capture) -> Result<()> {
+    /// An interface that was asked for cannot be metered; nothing can be metered at all.
+    pub(super) async fn start(&mut self, handle: &Handle, capture: &Capture) -> Result<()> {
         let interfaces = interfaces::list(handle).await?;
-        let selected = interfaces::select(&interfaces, capture)?;
+        let missing = interfaces::unmatched(&interfaces, &capture.interfaces)?;
+        let mut failures = self.reconcile(&interfaces, capture)?;
+        if !failures.is_empty() && (!capture.interfaces.is_empty() || self.attached.is_empty()) {
+            return Err(explain(failures.swap_remove(0)));
+        }
+        if self.attached.is_empty() {
+            bail!(
+                "no interface {}; `flowmeter interfaces` lists what there is",
+                if missing.is_empty() {
+                    "can be metered".to_owned()
+                } else {
+                    format!("is called {}", missing.join(" or "))
+                }
+            );
+        }
+        for pattern in missing {
+            log::warn!("no interface is called {pattern}; it is metered when it comes");
+        }
+        tell(&failures);
+        Ok(())
+    }
+
+    /// Follows a change of interfaces; what cannot be metered is logged.
+    ///
+    /// # Errors
+    /// The kernel does not list its interfaces.
+    pub(super) async fn follow(&mut self, handle: &Handle, capture: &Capture) -> Result<()> {
+        let interfaces = interfaces::list(handle).await?;
+        tell(&self.reconcile(&interfaces, capture)?);
+        Ok(())
+    }
+
+    /// Lets go of what is gone or should not be metered any more, attaches to what should be and is not. Returns
+    /// why some could not be attached to.
+    fn reconcile(&mut self, interfaces: &[Interface], capture: &Capture) -> Result<Vec<anyhow::Error>> {
+        let selected = interfaces::select(interfaces, capture)?;
         let drop = Patterns::new(&capture.drop_after_count)?;
+        let (names, drain) = (&mut self.names, &mut self.drain);
         self.attached.retain(|attached| {
-            let there = interfaces
-                .iter()
-                .any(|interface| interface.index == attached.ifindex);
-            if !there {
-                log::warn!("{} is gone; metering goes on when it comes back", attached.name);
+            let mut described = interfaces.iter().zip(&selected);
+            match described.find(|(interface, _)| interface.index == attached.ifindex) {
+                // What is down is kept: it costs nothing, and no packet is missed when it comes up.
+                Some((interface, None | Some(Skipped::Down))) => {
+                    names.insert(interface.index, interface.name.clone());
+                    return true;
+                }
+                Some((interface, Some(skipped))) => {
+                    log::warn!("{} is not metered any more: {skipped}", interface.name);
+                }
+                None => log::warn!(
+                    "{} is gone; it is metered again when it comes back",
+                    attached.name
+                ),
             }
-            there
+            drain.retire_interface(attached.ifindex);
+            false
         });
-        let starting = self.attached.is_empty();
+        let mut failures = Vec::new();
         for (interface, skipped) in interfaces.iter().zip(selected) {
             let known = self
                 .attached
@@ -101,23 +147,31 @@ impl Meter {
             if known || skipped.is_some() {
                 continue;
             }
-            let result = plan(interface, capture, &self.features, drop.matches(&interface.name))
-                .map_err(anyhow::Error::from)
-                .and_then(|plan| {
-                    self.drain.add_interface(interface.index)?;
-                    attach(&mut self.ebpf, interface, &plan)
-                });
-            match result {
+            self.names.insert(interface.index, interface.name.clone());
+            match self.attach(interface, capture, drop.matches(&interface.name)) {
                 Ok(attached) => {
                     log::info!("metering {} by {}", attached.name, attached.description);
-                    self.names.insert(attached.ifindex, attached.name.clone());
                     self.attached.push(attached);
                 }
-                Err(error) if starting && !capture.interfaces.is_empty() => return Err(explain(error)),
-                Err(error) => log::error!("{} is not metered: {error:#}", interface.name),
+                Err(error) => {
+                    self.drain.retire_interface(interface.index);
+                    failures.push(error.context(format!("{} cannot be metered", interface.name)));
+                }
             }
         }
-        Ok(())
+        Ok(failures)
+    }
+
+    fn attach(&mut self, interface: &Interface, capture: &Capture, drop: bool) -> Result<Attached> {
+        let plan = plan(interface, capture, &self.features, drop)?;
+        self.drain.add_interface(interface.index)?;
+        attach(&mut self.ebpf, interface, &plan)
+    }
+}
+
+fn tell(failures: &[anyhow::Error]) {
+    for failure in failures {
+        log::error!("{failure:#}");
     }
 }
 

@@ -93,21 +93,33 @@ fn attach_tc(
         .ok_or_else(|| anyhow!("program {name} is not in the object"))?
         .try_into()?;
     ensure_loaded(program.load(), name)?;
-    let options = if tcx {
-        TcAttachOptions::TcxOrder(LinkOrder::default())
+    // Before all others, here and there: a program that decides about a packet ends the walk, and those behind it
+    // never see the packet.
+    let link = if tcx {
+        program.attach_with_options(
+            &interface.name,
+            hook,
+            TcAttachOptions::TcxOrder(LinkOrder::first()),
+        )
     } else {
         prepare_clsact(&interface.name, hook, name)?;
-        TcAttachOptions::Netlink(NlOptions::default())
+        let mut at = |priority| {
+            let options = NlOptions {
+                priority,
+                ..NlOptions::default()
+            };
+            program.attach_with_options(&interface.name, hook, TcAttachOptions::Netlink(options))
+        };
+        // Filters of one priority are of one kind; where that is another, the kernel chooses a priority.
+        at(1).or_else(|_| at(0))
     };
-    let link = program
-        .attach_with_options(&interface.name, hook, options)
-        .with_context(|| {
-            format!(
-                "attaching {name} to {} by {}",
-                interface.name,
-                if tcx { "TCX" } else { "clsact" }
-            )
-        })?;
+    let link = link.with_context(|| {
+        format!(
+            "attaching {name} to {} by {}",
+            interface.name,
+            if tcx { "TCX" } else { "clsact" }
+        )
+    })?;
     Ok(program.take_link(link)?)
 }
 

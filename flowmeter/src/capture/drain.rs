@@ -37,8 +37,10 @@ pub struct Drain {
     reader: BatchReader<FlowKey, FlowCounters>,
     /// Generation that the programs write.
     live: u32,
-    /// What the ever-growing counters were when they were last read.
+    /// What the ever-growing counters were when they were last read, by interface and generation.
     before: BTreeMap<(u32, u32), InterfaceCounters>,
+    /// Interfaces whose counters go once each generation has been drained, with the drains that are left.
+    retired: BTreeMap<u32, u8>,
     capacity: u64,
 }
 
@@ -61,6 +63,7 @@ impl Drain {
             reader: BatchReader::new(BATCH_ENTRIES),
             live: 0,
             before: BTreeMap::new(),
+            retired: BTreeMap::new(),
             capacity: u64::from(capacity),
         };
         // Interface 0 catches packets of interfaces without an entry, so that none is lost without a count.
@@ -74,6 +77,7 @@ impl Drain {
     /// More than a thousand interfaces, or what else the kernel answers.
     pub fn add_interface(&mut self, ifindex: u32) -> Result<()> {
         let cpus = aya::util::nr_cpus().map_err(|(file, error)| anyhow!("reading {file}: {error}"))?;
+        self.retired.remove(&ifindex);
         for generation in [0, 1] {
             if self.before.contains_key(&(ifindex, generation)) {
                 continue;
@@ -88,13 +92,41 @@ impl Drain {
         Ok(())
     }
 
-    /// Drops the counters of an interface that is gone; after a drain of each generation.
-    pub fn remove_interface(&mut self, ifindex: u32) {
-        for generation in [0, 1] {
-            self.before.remove(&(ifindex, generation));
-            // Already gone is as good.
-            let _ = self.interfaces.remove(&interface_key(ifindex, generation));
+    /// Gives up the counters of an interface from which everything was detached, after the next two drains: a
+    /// program that was running then may still write to either generation, until the grace period of the first.
+    pub fn retire_interface(&mut self, ifindex: u32) {
+        if self.before.contains_key(&(ifindex, 0)) {
+            self.retired.insert(ifindex, 2);
         }
+    }
+
+    fn remove_retired(&mut self) {
+        let (before, interfaces) = (&mut self.before, &mut self.interfaces);
+        self.retired.retain(|&ifindex, drains| {
+            *drains -= 1;
+            if *drains > 0 {
+                return true;
+            }
+            for generation in [0, 1] {
+                if before.remove(&(ifindex, generation)).is_some()
+                    && let Err(error) = interfaces.remove(&interface_key(ifindex, generation))
+                {
+                    log::warn!("removing the counters of interface {ifindex}: {error}");
+                }
+            }
+            false
+        });
+    }
+
+    /// Waits until no program is running that was running before; after detaching, so that all that programs
+    /// have counted is in the next drain.
+    ///
+    /// # Errors
+    /// What the kernel answers; programs may be running then.
+    pub fn settle(&self) -> Result<()> {
+        self.grace_period
+            .wait()
+            .context("waiting for running programs to end")
     }
 
     /// Everything counted since the last drain.
@@ -109,9 +141,7 @@ impl Drain {
             .set(0, retired ^ 1, 0)
             .context("switching the generation of the flow map")?;
         self.live = retired ^ 1;
-        self.grace_period
-            .wait()
-            .context("waiting for running programs to end")?;
+        self.settle()?;
 
         let map_full = self.read_interfaces(retired, batch)?;
         self.read_flows(retired, batch)?;
@@ -121,6 +151,7 @@ impl Drain {
         self.inserted
             .set(retired, 0, 0)
             .context("resetting the count of new flows")?;
+        self.remove_retired();
         batch.map_capacity = self.capacity;
         batch.drain_ns += u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
         Ok(())

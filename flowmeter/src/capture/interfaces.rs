@@ -150,6 +150,21 @@ impl Patterns {
     }
 }
 
+/// Which of `patterns` are of no interface.
+///
+/// # Errors
+/// A pattern is not a valid glob.
+pub fn unmatched<'a>(interfaces: &[Interface], patterns: &'a [String]) -> Result<Vec<&'a str>> {
+    let mut unmatched = Vec::new();
+    for pattern in patterns {
+        let one = Patterns::new(std::slice::from_ref(pattern))?;
+        if !interfaces.iter().any(|interface| one.matches(&interface.name)) {
+            unmatched.push(pattern.as_str());
+        }
+    }
+    Ok(unmatched)
+}
+
 /// Decides for each interface, in order, whether it is metered.
 ///
 /// Without names in the configuration a packet is counted once: ports of a bond or bridge are left to the
@@ -272,6 +287,13 @@ mod tests {
                 Some(Skipped::Down),
             ]
         );
+    }
+
+    #[test]
+    fn patterns_without_an_interface_are_found() {
+        let patterns = ["eth*", "nope0", "lo"].map(str::to_owned);
+        let host = [interface(1, "lo"), interface(2, "eth0")];
+        assert_eq!(unmatched(&host, &patterns).unwrap(), ["nope0"]);
     }
 
     #[test]

@@ -10,6 +10,9 @@
 mod conservation;
 mod grace_period;
 mod live_replay;
+mod interfaces;
+mod leftovers;
+mod refusals;
 
 #[path = "../support/agent.rs"]
 mod agent;

@@ -91,6 +91,11 @@ impl Agent {
         }
     }
 
+    /// Of the events that [`Self::until`] has read.
+    pub(crate) fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
     pub(crate) fn process(&self) -> Pid {
         Pid::from_raw(i32::try_from(self.child.id()).unwrap())
     }
@@ -148,10 +153,10 @@ pub(crate) struct Totals {
     /// Packets by reason.
     pub(crate) lost: BTreeMap<String, u64>,
     pub(crate) statistics: u64,
-    /// Packets in flow events by interface.
+    /// Packets in flow events by name of the interface.
     pub(crate) by_interface: BTreeMap<String, u64>,
-    /// Interfaces of the last interval's statistics, and of those before.
-    pub(crate) described: BTreeMap<String, u64>,
+    /// Statistics events by index of the interface.
+    pub(crate) described: BTreeMap<u64, u64>,
     /// The events themselves.
     pub(crate) lines: Vec<String>,
 }
@@ -178,7 +183,6 @@ impl Totals {
             self.flows.l3_bytes += number("/network/bytes");
             let interface = text(&event, "/observer/ingress/interface/name")
                 .or_else(|| text(&event, "/observer/egress/interface/name"))
-                .or_else(|| text(&event, "/flowmeter/interface/name"))
                 .unwrap_or_else(|| panic!("no interface: {line}"));
             *self.by_interface.entry(interface).or_default() += number("/network/packets");
         } else {
@@ -196,8 +200,8 @@ impl Totals {
                 let packets = count.get("packets").and_then(whole).unwrap();
                 *self.lost.entry(reason.clone()).or_default() += packets;
             }
-            let interface = text(&event, "/flowmeter/interface/name").unwrap();
-            *self.described.entry(interface).or_default() += 1;
+            let index = number("/flowmeter/interface/id");
+            *self.described.entry(index).or_default() += 1;
         }
     }
 
@@ -223,6 +227,13 @@ impl Totals {
 /// A large number stands as text in an event.
 fn whole(value: &Value) -> Option<u64> {
     value.as_u64().or_else(|| value.as_str()?.parse().ok())
+}
+
+impl Totals {
+    /// How many statistics events there are of the interface with this index.
+    pub(crate) fn statistics_of(&self, index: u64) -> u64 {
+        self.described.get(&index).copied().unwrap_or_default()
+    }
 }
 
 fn text(event: &Value, path: &str) -> Option<String> {

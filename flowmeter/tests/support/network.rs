@@ -124,19 +124,37 @@ impl Cable {
             sender: Namespace::new(),
             receiver: Namespace::new(),
         };
-        let receiver = &cable.receiver;
-        let sender = &cable.sender;
+        cable.plug(mtu);
+        cable
+    }
+
+    pub(crate) fn plug(&self, mtu: u32) {
+        let (sender, receiver) = (&self.sender, &self.receiver);
         sender.ip(&format!(
-            "link add out0 mtu {mtu} type veth peer name in0 mtu {mtu} netns {}",
+            "link add out0 mtu {mtu} address 02:00:00:00:00:01 type veth \
+             peer name in0 mtu {mtu} address 02:00:00:00:00:02 netns {}",
             receiver.name
         ));
-        sender.ip("link set out0 address 02:00:00:00:00:01 up");
-        receiver.ip("link set in0 address 02:00:00:00:00:02 up");
+        receiver.ip("link set in0 up");
+        sender.ip("link set out0 up");
         sender.ip("addr add 10.99.0.1/24 dev out0");
         sender.ip(&format!(
             "neigh add {DESTINATION} lladdr 02:00:00:00:00:02 dev out0"
         ));
-        cable
+    }
+
+    pub(crate) fn unplug(&self) {
+        self.sender.ip("link del out0");
+    }
+
+    /// Sends a few packets.
+    pub(crate) fn send_some(&self, packets: u64) {
+        let load = Load {
+            packets,
+            payload: 100,
+            ports: 1,
+        };
+        self.send(0, &load, &AtomicU64::new(0), &AtomicBool::new(false));
     }
 
     /// Sends `packets` datagrams over `ports` destination ports in turn, from one source port, on one CPU; counts
