@@ -35,7 +35,7 @@ struct Observed {
     ifindex: u32,
     egress: bool,
     frame_length: u32,
-    /// VLAN tag that the hook shows beside the data; 0 bytes long if it has none.
+    /// VLAN tag that the hook shows beside the data: its id and length, both 0 if there is none.
     vlan_id: u16,
     tag_length: u32,
     gso: Gso,
@@ -194,7 +194,8 @@ fn account<C: EbpfContext>(ctx: &C, parsed: Result<(), Uncounted>, packet: &mut 
             if observed.egress {
                 packet.key.flags = KeyFlags(packet.key.flags.0 | KeyFlags::EGRESS);
             }
-            if observed.tag_length != 0 {
+            // A priority tag names no VLAN: then a tag behind it does, as the parser would have it.
+            if observed.vlan_id != 0 {
                 packet.key.vlan_id = observed.vlan_id;
             }
             (sizes, admit_and_count(generation, packet, sizes))

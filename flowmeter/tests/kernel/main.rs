@@ -8,6 +8,7 @@
 )]
 
 mod conservation;
+mod devices;
 mod grace_period;
 mod live_replay;
 mod interfaces;

@@ -135,6 +135,7 @@ impl Cable {
              peer name in0 mtu {mtu} address 02:00:00:00:00:02 netns {}",
             receiver.name
         ));
+        // The sending end last: it then has its carrier at once.
         receiver.ip("link set in0 up");
         sender.ip("link set out0 up");
         sender.ip("addr add 10.99.0.1/24 dev out0");
