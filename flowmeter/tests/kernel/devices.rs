@@ -204,7 +204,7 @@ fn on_a_veth_pair(mode: Mode, direction: ObservedDirection) {
                 // The kernel takes the first tag out of the data before the hook. Of five tags four are left, which
                 // is not too deep; a frame that ends within six bytes of its tag is dropped (`skb_vlan_untag`).
                 cases.retain(|case| {
-                    let tagged = matches!(case.frame[12..14], [0x81, 0x00] | [0x88, 0xa8]);
+                    let tagged = matches!(case.frame.get(12..14), Some([0x81, 0x00] | [0x88, 0xa8]));
                     case.name != "five tags" && !(tagged && case.frame.len() < 14 + 6)
                 });
             }

@@ -14,6 +14,7 @@ mod live_replay;
 mod interfaces;
 mod leftovers;
 mod refusals;
+mod segments;
 
 #[path = "../support/agent.rs"]
 mod agent;
