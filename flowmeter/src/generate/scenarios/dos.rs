@@ -1,0 +1,35 @@
+//! A SYN flood of ten seconds from spoofed addresses. The server answers every fourth; nobody goes on.
+
+use super::*;
+
+pub(in crate::generate) const SCENARIO: Scenario = Scenario {
+    name: "dos",
+    tag: "possible_dos",
+    rule: 117_008,
+    what: "spoofed addresses outside flood a server inside with SYNs for 10 s",
+    unit: "SYNs",
+    count: 10_000,
+    conversations,
+};
+
+const LASTING: Duration = Duration::from_secs(10);
+
+fn conversations(site: &Site, count: u32) -> Vec<Conversation> {
+    (0..count)
+        .map(|number| Conversation {
+            // The address comes again sooner than the port: no two of them are alike.
+            client: SocketAddr::new(site.spoofed(number), (1024 + number % 64_000) as u16),
+            server: SocketAddr::new(site.inside(80), 443),
+            start: micros(LASTING.as_micros() * u128::from(number) / u128::from(count)),
+            talk: match number % 4 {
+                0 => Talk::HalfOpen,
+                _ => Talk::Unanswered,
+            },
+        })
+        .collect()
+}
+
+/// A part of [`LASTING`].
+fn micros(micros: u128) -> Duration {
+    Duration::from_micros(u64::try_from(micros).unwrap_or_default())
+}

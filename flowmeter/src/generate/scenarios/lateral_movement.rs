@@ -1,0 +1,37 @@
+//! One workstation logs in to others, on one administrative service after the other.
+
+use super::*;
+
+pub(in crate::generate) const SCENARIO: Scenario = Scenario {
+    name: "lateral_movement",
+    tag: "possible_lateral_movement",
+    rule: 117_004,
+    what: "one host inside opens SMB, RDP, SSH and WinRM sessions to others",
+    unit: "sessions",
+    count: 12,
+    conversations,
+};
+
+const SERVICES: [u16; 5] = [445, 3389, 22, 5985, 5986];
+const FIRST_TARGET: u32 = 101;
+const TARGETS: u32 = 150;
+
+fn conversations(site: &Site, count: u32) -> Vec<Conversation> {
+    (0..count)
+        .zip((0..).flat_map(|round: usize| {
+            // Each round, every target is tried with its next service.
+            (0..TARGETS).zip(SERVICES.into_iter().cycle().skip(round % SERVICES.len()))
+        }))
+        .map(|(number, (target, service))| Conversation {
+            client: SocketAddr::new(site.inside(40), client_port(number)),
+            server: SocketAddr::new(site.inside((FIRST_TARGET + target) as u8), service),
+            start: Duration::from_secs(10) * number + jitter(number, Duration::from_secs(5)),
+            talk: Talk::Session(Session {
+                rounds: 12,
+                request: 1800,
+                response: 5200,
+                lasting: Duration::from_secs(5),
+            }),
+        })
+        .collect()
+}
