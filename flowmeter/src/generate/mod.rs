@@ -11,7 +11,9 @@ pub mod packets;
 pub mod payload;
 pub mod pcap;
 mod scenarios;
+pub mod send;
 pub mod site;
+pub mod source;
 
 use std::{fmt::Write, time::Duration};
 
