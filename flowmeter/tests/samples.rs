@@ -150,7 +150,11 @@ fn refused() -> Slice {
             ..counters((1, 40, 54), (5_000_000, 5_000_000))
         },
         end: Some(EndReason::EndOfFlowDetected),
-        ..slice(protocol::TCP, end("192.168.56.10", 40321), end("192.168.56.20", 23))
+        ..slice(
+            protocol::TCP,
+            end("192.168.56.10", 40321),
+            end("192.168.56.20", 23),
+        )
     }
 }
 

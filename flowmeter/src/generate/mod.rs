@@ -55,7 +55,7 @@ pub const SCENARIOS: [Scenario; 9] = [
 pub const ALL: &str = "all";
 
 /// What `--count` takes: no scan has more ports.
-pub const COUNTS: std::ops::RangeInclusive<u32> = 1..=65535;
+pub const COUNTS: std::ops::RangeInclusive<i64> = 1..=65_535;
 
 /// The scenarios of a name or tag, all nine for [`ALL`]; none if the name is unknown.
 pub fn scenarios(name: &str) -> Vec<&'static Scenario> {

@@ -14,7 +14,7 @@ use nix::{
     sys::socket::{AddressFamily, LinkAddr, MsgFlags, SockFlag, SockType, sendto, socket},
 };
 
-use super::{conversation::Conversation, frame, packets::Packet, site::is_harmless};
+use super::{conversation::Conversation, frame, packets::Packets, site::is_harmless};
 use crate::error::Failure;
 
 /// How long an interface whose queue is full is waited for, each time.
@@ -84,18 +84,24 @@ impl Sender {
         })
     }
 
-    /// Sends all packets, `speed` times as fast as their times say, and returns when the last one is with the
-    /// interface. Whoever calls has had them checked.
+    pub fn interface(&self) -> &str {
+        &self.interface
+    }
+
+    /// Sends all packets, `speed` times as fast as their times say, and returns when the interface has the last.
     ///
     /// # Errors
-    /// The interface takes no more: it is down, gone, or its MTU is below 1,500.
-    pub fn send(&self, packets: impl Iterator<Item = Packet>, speed: f64) -> Result<Sent> {
+    /// As [`check`], before anything is sent. The interface takes no more: it is down, gone, or its MTU is below
+    /// 1,500.
+    pub fn send(&self, conversations: Vec<Conversation>, speed: f64) -> Result<Sent> {
+        check(&conversations)?;
         let begun = Instant::now();
         let mut sent = Sent::default();
         let mut bytes = Vec::with_capacity(frame::MAX_BYTES);
-        for packet in packets {
+        for packet in Packets::new(conversations) {
             frame::write(&packet, &mut bytes);
-            let due = Duration::try_from_secs_f64(packet.after.as_secs_f64() / speed).unwrap_or(Duration::MAX);
+            let due =
+                Duration::try_from_secs_f64(packet.after.as_secs_f64() / speed).unwrap_or(Duration::MAX);
             if let Some(early) = due.checked_sub(begun.elapsed()) {
                 thread::sleep(early);
             }

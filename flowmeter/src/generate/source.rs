@@ -53,7 +53,13 @@ impl Source for GeneratedSource {
         // A frame is far shorter than that.
         let length = u32::try_from(self.frame.len()).unwrap_or(u32::MAX);
         let ifindex = interfaces.ifindex(INTERFACE);
-        into.frame(ifindex, Link::Ethernet, &self.frame, length, self.time_ns(&packet));
+        into.frame(
+            ifindex,
+            Link::Ethernet,
+            &self.frame,
+            length,
+            self.time_ns(&packet),
+        );
         None
     }
 }
