@@ -74,34 +74,34 @@ pub enum Form {
 
 fn help() -> String {
     format!(
-        "Scenarios:\n{}  {:<17} all of them, beginning at the same time\n{HELP}",
+        "Scenarios:\n{}\nWhat happens:\n{}  all               all of these, beginning at the same time\n{HELP}",
         generate::table(),
-        generate::ALL
+        generate::descriptions()
     )
 }
 
 const HELP: &str = "
 Examples:
   flowmeter generate --scenario port_scan | jq .flow
-  flowmeter generate --scenario all --start \"$(date -uIs)\" -o /var/log/netflow/netflow-wazuh.json
+  flowmeter generate --scenario all --start \"$(date -uIs)\" -o events.json
   flowmeter generate --scenario dns --pcap dns.pcap
   flowmeter generate --scenario beaconing --send veth0 --speed 60
 
-Nothing is sent without --send. Events carry labels.synthetic, no tag is written: finding it is the detectors' work.
-Hosts inside are taken from networks.internal: from 192.168.56.0/24 (fd00:56::/64) if that is in it, else from its
-first network. Hosts outside are in 203.0.113.0/24, 198.51.100.0/24, 192.0.2.0/24 (2001:db8::/32). Frames carry MAC
-addresses that no host has. An event file is shared with a running agent as two agents share one: nothing is
-overwritten. The same arguments make the same bytes. With a small --count a detector may find too little.";
+Nothing is sent without --send. Every event carries labels.synthetic; none carries
+a tag, since finding the pattern is the detectors' work. The same arguments give
+the same bytes. Where --count is small, a detector may rightly find nothing.
+
+Hosts inside are taken from networks.internal: from 192.168.56.0/24 (fd00:56::/64)
+if it covers that, else from its first network of such a size. Hosts outside have
+documentation addresses: 203.0.113.0/24, 198.51.100.0/24, 192.0.2.0/24
+(2001:db8::/32). Frames carry MAC addresses that no host has.
+
+The file of a running agent can be appended to: both keep to the same lock.";
 
 fn scenario() -> PossibleValuesParser {
     let scenarios = generate::SCENARIOS.iter().map(|scenario| {
-        let value = PossibleValue::new(scenario.name).help(scenario.what);
-        // Where both names are the same, clap wants only one.
-        if scenario.tag == scenario.name {
-            value
-        } else {
-            value.alias(scenario.tag)
-        }
+        let tag = (scenario.tag != scenario.name).then_some(scenario.tag);
+        PossibleValue::new(scenario.name).help(scenario.what).aliases(tag)
     });
     let all = PossibleValue::new(generate::ALL).help("all of them, beginning at the same time");
     scenarios.chain([all]).collect::<Vec<_>>().into()

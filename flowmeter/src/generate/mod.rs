@@ -15,7 +15,7 @@ pub mod send;
 pub mod site;
 pub mod source;
 
-use std::{fmt::Write, time::Duration};
+use std::{iter, time::Duration};
 
 use conversation::Conversation;
 use packets::Packets;
@@ -95,25 +95,24 @@ pub fn extent(conversations: &[Conversation]) -> Extent {
     extent
 }
 
-/// The table for the help: what there is, what finds it.
+/// For the help: what there is, what finds it, how large it is.
 pub fn table() -> String {
-    let mut table = String::new();
-    let mut line = |columns: [&str; 5]| {
-        let [name, tag, rule, count, what] = columns;
-        // Writing to a text cannot fail.
-        let _ = writeln!(table, "  {name:<17} {tag:<27} {rule:<7} {count:<14} {what}");
-    };
-    line(["scenario", "tag", "rule", "--count", "what"]);
-    for scenario in &SCENARIOS {
-        line([
-            scenario.name,
-            scenario.tag,
-            &scenario.rule.to_string(),
-            &format!("{} {}", scenario.count, scenario.unit),
-            scenario.what,
-        ]);
-    }
-    table
+    let line = |name, tag, rule: &str, count: &str| format!("  {name:<17} {tag:<27} {rule:<7} {count}\n");
+    let rows = SCENARIOS.iter().map(|scenario| {
+        let count = format!("{} {}", scenario.count, scenario.unit);
+        line(scenario.name, scenario.tag, &scenario.rule.to_string(), &count)
+    });
+    iter::once(line("scenario", "tag", "rule", "--count"))
+        .chain(rows)
+        .collect()
+}
+
+/// For the help: what happens in each scenario.
+pub fn descriptions() -> String {
+    SCENARIOS
+        .iter()
+        .map(|scenario| format!("  {:<17} {}\n", scenario.name, scenario.what))
+        .collect()
 }
 
 /// Numbers without a pattern, always the same ones (splitmix64).

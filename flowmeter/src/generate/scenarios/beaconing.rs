@@ -7,7 +7,7 @@ pub(in crate::generate) const SCENARIO: Scenario = Scenario {
     name: "beaconing",
     tag: "possible_beaconing",
     rule: 117_003,
-    what: "one host inside contacts a server outside every minute",
+    what: "a host inside contacts a server outside every minute",
     unit: "contacts",
     count: 60,
     conversations,

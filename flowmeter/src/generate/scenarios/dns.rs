@@ -7,7 +7,7 @@ pub(in crate::generate) const SCENARIO: Scenario = Scenario {
     name: "dns",
     tag: "suspicious_dns_flow",
     rule: 117_005,
-    what: "one host inside sends long queries to a resolver outside for hours",
+    what: "a host inside sends long queries to a resolver outside",
     unit: "queries",
     count: 1800,
     conversations,

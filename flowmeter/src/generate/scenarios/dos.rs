@@ -6,13 +6,14 @@ pub(in crate::generate) const SCENARIO: Scenario = Scenario {
     name: "dos",
     tag: "possible_dos",
     rule: 117_008,
-    what: "spoofed addresses outside flood a server inside with SYNs for 10 s",
+    what: "spoofed addresses outside flood a host inside with SYNs",
     unit: "SYNs",
     count: 10_000,
     conversations,
 };
 
-const LASTING: Duration = Duration::from_secs(10);
+/// Ends, with its answers, within an interval of ten seconds.
+const LASTING: Duration = Duration::from_millis(9_900);
 
 fn conversations(site: &Site, count: u32) -> Vec<Conversation> {
     (0..count)

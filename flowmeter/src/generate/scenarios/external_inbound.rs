@@ -7,7 +7,7 @@ pub(in crate::generate) const SCENARIO: Scenario = Scenario {
     name: "external_inbound",
     tag: "external_inbound_sensitive",
     rule: 117_006,
-    what: "one host outside opens short SSH sessions to a host inside",
+    what: "a host outside opens short SSH sessions to one inside",
     unit: "sessions",
     count: 40,
     conversations,

@@ -6,7 +6,7 @@ pub(in crate::generate) const SCENARIO: Scenario = Scenario {
     name: "high_outbound",
     tag: "high_outbound_bytes",
     rule: 117_002,
-    what: "one host inside sends a server outside far more than it gets",
+    what: "a host inside sends a server outside far more than it gets",
     unit: "MB",
     count: 200,
     conversations,

@@ -6,7 +6,7 @@ pub(in crate::generate) const SCENARIO: Scenario = Scenario {
     name: "lateral_movement",
     tag: "possible_lateral_movement",
     rule: 117_004,
-    what: "one host inside opens SMB, RDP, SSH and WinRM sessions to others",
+    what: "a host inside opens SMB, RDP, SSH and WinRM sessions",
     unit: "sessions",
     count: 12,
     conversations,

@@ -6,7 +6,7 @@ pub(in crate::generate) const SCENARIO: Scenario = Scenario {
     name: "port_scan",
     tag: "possible_port_scan",
     rule: 117_001,
-    what: "one host inside tries the ports of another, 10 a second",
+    what: "a host inside tries the ports of another, ten a second",
     unit: "ports",
     count: 100,
     conversations: |site, count| scan(site, 10, 20, 40_321, Duration::ZERO, count),

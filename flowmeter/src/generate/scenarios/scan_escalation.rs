@@ -6,7 +6,7 @@ pub(in crate::generate) const SCENARIO: Scenario = Scenario {
     name: "scan_escalation",
     tag: "scan_escalation",
     rule: 117_009,
-    what: "one host inside scans three others in turn, then gets into one",
+    what: "a host inside scans three others, then gets into one",
     unit: "ports each",
     count: 40,
     conversations,

@@ -6,7 +6,7 @@ pub(in crate::generate) const SCENARIO: Scenario = Scenario {
     name: "unusual_port",
     tag: "unusual_outbound_port",
     rule: 117_007,
-    what: "one host inside holds sessions with a server outside on port 4444",
+    what: "a host inside holds sessions with port 4444 outside",
     unit: "sessions",
     count: 5,
     conversations,
