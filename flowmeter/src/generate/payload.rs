@@ -54,7 +54,7 @@ impl Payload {
     /// Appends it.
     pub fn write(self, out: &mut Vec<u8>) {
         match self {
-            Self::Text(bytes) => out.extend(FULL_SEGMENT.iter().take(bytes.into())),
+            Self::Text(bytes) => out.extend(FULL_SEGMENT.get(..bytes.into()).unwrap_or_default()),
             Self::DnsQuery(number) => {
                 const RECURSION_DESIRED: u16 = 0x0100;
                 dns_question(number, RECURSION_DESIRED, 0, out);
