@@ -7,7 +7,7 @@ use flowmeter_common::flow::tcp_flags::{ACK, FIN, PSH, RST, SYN};
 use super::payload::{Payload, SEGMENT_BYTES};
 
 /// From a packet to its answer.
-const ROUND_TRIP: Duration = Duration::from_millis(10);
+const HALF_TRIP: Duration = Duration::from_millis(5);
 
 /// One connection, or all datagrams between two sockets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +78,7 @@ pub(super) struct Step {
 impl Step {
     const fn bare(half_trips: u32, from: End, tcp_flags: u8) -> Self {
         Self {
-            after: half_trip(half_trips),
+            after: HALF_TRIP.saturating_mul(half_trips),
             from,
             tcp_flags,
             payload: Payload::NONE,
@@ -119,7 +119,7 @@ impl Talk {
                 };
                 [
                     step(at, End::Client, Payload::DnsQuery(first + n)),
-                    step(at + ROUND_TRIP, End::Server, Payload::DnsAnswer(first + n)),
+                    step(at + HALF_TRIP, End::Server, Payload::DnsAnswer(first + n)),
                 ]
             })),
         }
@@ -129,7 +129,7 @@ impl Talk {
 impl Session {
     /// Segments and the acknowledgements of the other side, evenly over the time.
     fn data(self) -> impl Iterator<Item = Step> {
-        let start = half_trip(3);
+        let start = HALF_TRIP * 3;
         let steps = u64::from(self.rounds) * (burst_steps(self.request) + burst_steps(self.response));
         (0..self.rounds)
             .flat_map(move |_| burst(End::Client, self.request).chain(burst(End::Server, self.response)))
@@ -157,10 +157,6 @@ impl Session {
             }
         })
     }
-}
-
-const fn half_trip(times: u32) -> Duration {
-    Duration::from_micros(ROUND_TRIP.as_micros() as u64 / 2 * times as u64)
 }
 
 /// `bytes` in full segments; every second one and the last are acknowledged (RFC 9293 section 3.8.6.3).
@@ -224,11 +220,11 @@ mod tests {
             seen,
             [
                 (0, Payload::DnsQuery(7)),
-                (10, Payload::DnsAnswer(7)),
+                (5, Payload::DnsAnswer(7)),
                 (4000, Payload::DnsQuery(8)),
-                (4010, Payload::DnsAnswer(8)),
+                (4005, Payload::DnsAnswer(8)),
                 (8000, Payload::DnsQuery(9)),
-                (8010, Payload::DnsAnswer(9)),
+                (8005, Payload::DnsAnswer(9)),
             ]
         );
     }
@@ -246,12 +242,12 @@ mod tests {
             let steps: Vec<_> = Talk::Session(Session { rounds, request, response, lasting }).steps().collect();
             prop_assert!(steps.is_sorted_by_key(|step| step.after));
             let bytes = |from| -> u64 {
-                steps.iter().filter(|s| s.from == from).map(|s| u64::from(s.payload.len())).sum()
+                steps.iter().filter(|s| s.from == from).map(|s| u64::from(s.payload.length())).sum()
             };
             prop_assert_eq!(bytes(End::Client), u64::from(rounds) * request);
             prop_assert_eq!(bytes(End::Server), u64::from(rounds) * response);
-            prop_assert!(steps.iter().all(|step| step.payload.len() <= SEGMENT_BYTES));
-            prop_assert_eq!(steps.last().unwrap().after, lasting + half_trip(5));
+            prop_assert!(steps.iter().all(|step| step.payload.length() <= SEGMENT_BYTES));
+            prop_assert_eq!(steps.last().unwrap().after, lasting + HALF_TRIP * 5);
             let count = |wanted: u8| steps.iter().filter(|s| s.tcp_flags == wanted).count();
             prop_assert_eq!((count(SYN), count(SYN | ACK), count(FIN | ACK), count(RST)), (1, 1, 2, 0));
             // The spread is over the steps that there are.

@@ -30,7 +30,7 @@ fn transport_bytes(packet: &Packet) -> u16 {
     } else {
         UDP_HEADER_BYTES
     };
-    header + packet.payload.len()
+    header + packet.payload.length()
 }
 
 /// Puts the packet's frame into `frame`, without padding and frame check sequence.
@@ -117,7 +117,8 @@ fn as_v6(ip: IpAddr) -> Ipv6Addr {
 
 /// All behind the ports.
 fn tcp(header: TcpHeader, frame: &mut Vec<u8>) {
-    const DATA_OFFSET: u8 = (TCP_HEADER_BYTES / 4 << 4) as u8;
+    /// In words of four bytes, in the upper half of its byte.
+    const DATA_OFFSET: u8 = 5 << 4;
     frame.extend(header.sequence.to_be_bytes());
     frame.extend(header.acknowledgement.to_be_bytes());
     frame.extend([DATA_OFFSET, header.flags]);
@@ -129,10 +130,7 @@ fn tcp(header: TcpHeader, frame: &mut Vec<u8>) {
 
 /// 02:00 and the last four bytes of the IP address.
 fn mac(ip: IpAddr) -> [u8; 6] {
-    let [a, b, c, d] = match ip {
-        IpAddr::V4(ip) => ip.octets(),
-        IpAddr::V6(ip) => (ip.to_bits() as u32).to_be_bytes(),
-    };
+    let [.., a, b, c, d] = as_v6(ip).octets();
     [0x02, 0, a, b, c, d]
 }
 
@@ -147,10 +145,12 @@ fn sum(bytes: &[u8]) -> u64 {
 }
 
 fn checksum(mut sum: u64) -> u16 {
-    while sum > 0xffff {
-        sum = (sum >> 16) + (sum & 0xffff);
+    loop {
+        match u16::try_from(sum) {
+            Ok(sum) => return !sum,
+            Err(_) => sum = (sum >> 16) + (sum & 0xffff),
+        }
     }
-    !(sum as u16)
 }
 
 fn put(frame: &mut [u8], at: usize, word: u16) {

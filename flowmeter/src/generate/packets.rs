@@ -162,7 +162,7 @@ impl Speech {
             flags: step.tcp_flags,
         };
         // SYN and FIN take a place of their own.
-        let sent = u32::from(step.payload.len()) + u32::from(step.tcp_flags & (SYN | FIN) != 0);
+        let sent = u32::from(step.payload.length()) + u32::from(step.tcp_flags & (SYN | FIN) != 0);
         *own = own.wrapping_add(sent);
         header
     }
@@ -246,10 +246,10 @@ mod tests {
             if tcp.flags & ACK != 0 {
                 assert_eq!(Some(tcp.acknowledgement), next[other], "{packet:?}");
             }
-            let sent = u32::from(packet.payload.len()) + u32::from(tcp.flags & (SYN | FIN) != 0);
+            let sent = u32::from(packet.payload.length()) + u32::from(tcp.flags & (SYN | FIN) != 0);
             next[own] = Some(tcp.sequence.wrapping_add(sent));
             assert_eq!(tcp.flags & RST, 0);
-            assert!(packet.payload.len() == 0 || tcp.flags | PSH == PSH | ACK);
+            assert!(packet.payload.length() == 0 || tcp.flags | PSH == PSH | ACK);
         }
     }
 

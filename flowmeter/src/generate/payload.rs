@@ -43,7 +43,7 @@ impl Payload {
     pub const NONE: Self = Self::Text(0);
 
     /// Bytes.
-    pub const fn len(self) -> u16 {
+    pub const fn length(self) -> u16 {
         match self {
             Self::Text(bytes) => bytes,
             Self::DnsQuery(_) => QUERY_BYTES,
@@ -112,7 +112,7 @@ mod tests {
     fn bytes(payload: Payload) -> Vec<u8> {
         let mut out = Vec::new();
         payload.write(&mut out);
-        assert_eq!(out.len(), usize::from(payload.len()), "{payload:?}");
+        assert_eq!(out.len(), usize::from(payload.length()), "{payload:?}");
         out
     }
 

@@ -10,8 +10,9 @@ const INSIDE_V4: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(192, 168, 56, 0), 2
 /// Its counterpart: unique local (RFC 4193), with 56 as global id.
 const INSIDE_V6: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0xfd00, 0x56, 0, 0, 0, 0, 0, 0), 64);
 
+const NETWORKS: u32 = 3;
 /// TEST-NET-3, TEST-NET-2 and TEST-NET-1 of RFC 5737.
-const OUTSIDE_V4: [Ipv4Net; 3] = [
+const OUTSIDE_V4: [Ipv4Net; NETWORKS as usize] = [
     Ipv4Net::new_assert(Ipv4Addr::new(203, 0, 113, 0), 24),
     Ipv4Net::new_assert(Ipv4Addr::new(198, 51, 100, 0), 24),
     Ipv4Net::new_assert(Ipv4Addr::new(192, 0, 2, 0), 24),
@@ -94,10 +95,9 @@ impl Site {
     /// One of many addresses outside, spread over all of the documentation networks. IPv4 has 762 of them, then
     /// they come again.
     pub fn spoofed(&self, number: u32) -> IpAddr {
-        let networks = OUTSIDE_V4.len() as u32;
         match self.inside {
-            IpNet::V4(_) => self.documentation(number % networks, 1 + number / networks % HOSTS),
-            IpNet::V6(_) => self.documentation(number % networks, 1 + number),
+            IpNet::V4(_) => self.documentation(number % NETWORKS, 1 + number / NETWORKS % HOSTS),
+            IpNet::V6(_) => self.documentation(number % NETWORKS, 1 + number),
         }
     }
 

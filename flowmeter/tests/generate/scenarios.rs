@@ -250,7 +250,10 @@ fn scan_escalation_is_three_scans_and_a_session_with_a_host_that_was_scanned() {
         let scan: Vec<_> = tries.iter().filter(|c| c.server == server).cloned().collect();
         assert_eq!(distinct(&scan, |c| c.port), 40, "{server}");
         // Quiet between the scans: these are several episodes.
-        assert!(last_end.is_none_or(|end| scan[0].start - end > 500.0), "{server}");
+        assert!(
+            last_end.is_none_or(|end| scan[0].start - end > 1000.0),
+            "{server}"
+        );
         last_end = scan.last().map(|c| c.start);
     }
 }

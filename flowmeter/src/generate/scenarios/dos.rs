@@ -16,10 +16,11 @@ pub(in crate::generate) const SCENARIO: Scenario = Scenario {
 const LASTING: Duration = Duration::from_millis(9_900);
 
 fn conversations(site: &Site, count: u32) -> Vec<Conversation> {
+    // The addresses come again sooner than the ports, and not in step with them: no two ends are alike.
     (0..count)
-        .map(|number| Conversation {
-            // The address comes again sooner than the port: no two of them are alike.
-            client: SocketAddr::new(site.spoofed(number), (1024 + number % 64_000) as u16),
+        .zip((1024..=u16::MAX).cycle())
+        .map(|(number, port)| Conversation {
+            client: SocketAddr::new(site.spoofed(number), port),
             server: SocketAddr::new(site.inside(80), 443),
             start: micros(LASTING.as_micros() * u128::from(number) / u128::from(count)),
             talk: match number % 4 {

@@ -13,18 +13,17 @@ pub(in crate::generate) const SCENARIO: Scenario = Scenario {
 };
 
 const SERVICES: [u16; 5] = [445, 3389, 22, 5985, 5986];
-const FIRST_TARGET: u32 = 101;
-const TARGETS: u32 = 150;
+const TARGETS: std::ops::RangeInclusive<u8> = 101..=250;
 
 fn conversations(site: &Site, count: u32) -> Vec<Conversation> {
     (0..count)
         .zip((0..).flat_map(|round: usize| {
             // Each round, every target is tried with its next service.
-            (0..TARGETS).zip(SERVICES.into_iter().cycle().skip(round % SERVICES.len()))
+            TARGETS.zip(SERVICES.into_iter().cycle().skip(round % SERVICES.len()))
         }))
         .map(|(number, (target, service))| Conversation {
             client: SocketAddr::new(site.inside(40), client_port(number)),
-            server: SocketAddr::new(site.inside((FIRST_TARGET + target) as u8), service),
+            server: SocketAddr::new(site.inside(target), service),
             start: Duration::from_secs(10) * number + jitter(number, Duration::from_secs(5)),
             talk: Talk::Session(Session {
                 rounds: 12,

@@ -1,4 +1,4 @@
-//! Three scans, each of another host and ten minutes after the one before; then a session with the last one.
+//! Three scans, each of another host and twenty minutes after the one before; then a session with the last one.
 
 use super::{port_scan::scan, *};
 
@@ -13,7 +13,8 @@ pub(in crate::generate) const SCENARIO: Scenario = Scenario {
 };
 
 const TARGETS: [u8; 3] = [91, 92, 93];
-const PERIOD: Duration = Duration::from_secs(600);
+/// Long enough for each scan to be an episode of its own.
+const PERIOD: Duration = Duration::from_secs(1200);
 
 fn conversations(site: &Site, count: u32) -> Vec<Conversation> {
     let mut start = Duration::ZERO;
