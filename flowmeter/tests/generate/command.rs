@@ -183,3 +183,20 @@ fn a_file_that_cannot_be_made_is_told() {
         assert!(stderr.contains("/no/such/folder"), "{stderr}");
     }
 }
+
+#[test]
+fn finished_events_hold_the_flow_records_too() {
+    let form = |form| {
+        let (code, stdout, _) = told(&mut generate(&["--scenario", "unusual_port", "--as", form]));
+        assert_eq!(code, 0);
+        stdout
+    };
+    let events = form("events");
+    let flows = form("flows");
+    assert!(flows.lines().count() > 5);
+    assert!(
+        flows
+            .lines()
+            .all(|flow| events.lines().any(|event| event == flow))
+    );
+}
