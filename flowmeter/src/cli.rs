@@ -1,5 +1,6 @@
 //! The command line.
 
+mod generate;
 mod replay;
 
 use std::{path::PathBuf, time::Duration};
@@ -10,7 +11,10 @@ use ipnet::IpNet;
 use log::LevelFilter;
 use toml::Value;
 
-pub use self::replay::Replay;
+pub use self::{
+    generate::{Form, Generate},
+    replay::Replay,
+};
 use crate::config::{self, Flows, Mode, ObservedDirection, Override, Sources};
 
 /// Counts every packet of every flow in the kernel (XDP, TC) and writes one JSON event a line for Wazuh.
@@ -37,6 +41,7 @@ Examples:
   flowmeter run -i eth0 -o -           Meter eth0, events on standard output
   flowmeter run                        Meter as /etc/flowmeter/flowmeter.toml says
   flowmeter replay --summary x.pcap    What is in this capture?
+  flowmeter generate --scenario dns    What would a DNS tunnel look like?
   flowmeter check-config               Is the configuration right, and what does it change?
 
 Exit codes:
@@ -48,6 +53,8 @@ pub enum Command {
     Run(Run),
     /// Meter packets and flows out of files, as if they passed now
     Replay(Replay),
+    /// Make up traffic that detectors should find, to try rules, dashboards and detectors
+    Generate(Generate),
     /// Check the configuration and show what it changes
     CheckConfig(Configuration),
     /// Show which interfaces can be metered, how, and what holds them

@@ -12,6 +12,7 @@ pub mod emit;
 pub mod enrich;
 pub mod error;
 pub mod flow;
+pub mod generate;
 pub mod logging;
 pub mod pipeline;
 pub mod track;

@@ -30,6 +30,7 @@ pub struct Pipeline {
     batches: u64,
     evicted_before: u64,
     summary: Option<Summary>,
+    synthetic: bool,
 }
 
 impl Pipeline {
@@ -48,12 +49,19 @@ impl Pipeline {
             batches: 0,
             evicted_before: 0,
             summary: None,
+            synthetic: false,
         })
     }
 
     /// Also adds everything up, for [`Pipeline::finish`] to hand out.
     pub fn summarise(&mut self) {
         self.summary = Some(Summary::default());
+    }
+
+    /// From now on the traffic is made up: every event says so, and no interface has statistics.
+    pub fn mark_synthetic(&mut self) {
+        self.synthetic = true;
+        self.writer.mark_synthetic();
     }
 
     /// Takes over what can change while running: all but the path of the event file.
@@ -159,7 +167,9 @@ impl Pipeline {
             name(*ifindex).clone_into(&mut statistics.interface);
             statistics.start_ns = interval.start;
             statistics.end_ns = interval.end;
-            self.writer.statistics(statistics, &facts);
+            if !self.synthetic {
+                self.writer.statistics(statistics, &facts);
+            }
             if let Some(summary) = &mut self.summary {
                 summary.add_counters(&statistics.counters);
             }

@@ -131,6 +131,33 @@ fn icmp() -> Slice {
     }
 }
 
+/// One try of a port scan.
+fn refused() -> Slice {
+    Slice {
+        basis: InitiatorBasis::TcpFlags,
+        outcome: Outcome::Refused,
+        last_ns: START_NS + 5_000_000,
+        forward: FlowCounters {
+            syn: 1,
+            tcp_flags: 0x02,
+            first_tcp_flags: 0x02,
+            ..counters((1, 40, 54), (0, 0))
+        },
+        reverse: FlowCounters {
+            rst: 1,
+            tcp_flags: 0x14,
+            first_tcp_flags: 0x14,
+            ..counters((1, 40, 54), (5_000_000, 5_000_000))
+        },
+        end: Some(EndReason::EndOfFlowDetected),
+        ..slice(
+            protocol::TCP,
+            end("192.168.56.10", 40321),
+            end("192.168.56.20", 23),
+        )
+    }
+}
+
 fn vlan_tunnel() -> Slice {
     let sent = counters((1, 80, 162), (0, 0));
     Slice {
@@ -178,9 +205,20 @@ fn config(schema: Schema, sampling: u32) -> Config {
 }
 
 fn flow_line(config: &Config, slice: &Slice) -> String {
+    line(&Encoder::new(config), config, slice)
+}
+
+/// As `flowmeter generate` writes it.
+fn synthetic_line(config: &Config, slice: &Slice) -> String {
+    let mut encoder = Encoder::new(config);
+    encoder.mark_synthetic();
+    line(&encoder, config, slice)
+}
+
+fn line(encoder: &Encoder, config: &Config, slice: &Slice) -> String {
     let enricher = Enricher::new(config).unwrap();
     let mut line = Vec::new();
-    Encoder::new(config)
+    encoder
         .flow(slice, &enricher.enrich(slice), "enp1s0", &mut line)
         .unwrap();
     String::from_utf8(line).unwrap()
@@ -335,6 +373,7 @@ fn samples() -> Vec<(String, String)> {
         add("flow-fragments-sampled", flow_line(&config(100), &fragments()));
         add("flow-idle-end", flow_line(&config(1), &idle_end()));
         add("finding", finding_line(&config(1), &finding()));
+        add("flow-synthetic", synthetic_line(&config(1), &refused()));
         add("statistics", statistics_line(&config(100)));
     }
     samples

@@ -2,6 +2,7 @@
 
 mod check_config;
 mod completions;
+mod generate;
 mod interfaces;
 mod man;
 mod print_default_config;
@@ -26,6 +27,7 @@ pub fn run(command: Command) -> Result<()> {
     match command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
+        Command::Generate(arguments) => generate::run(&arguments),
         Command::CheckConfig(arguments) => check_config::run(&arguments),
         Command::Interfaces(arguments) => interfaces::run(&arguments),
         Command::PrintDefaultConfig => print_default_config::run(),

@@ -47,8 +47,13 @@ impl EventWriter {
 
     /// Takes over what can change while the file stays open.
     pub fn reconfigure(&mut self, config: &Config) {
-        self.encoder = Encoder::new(config);
+        self.encoder.reconfigure(config);
         self.file.reconfigure(&config.output);
+    }
+
+    /// See [`Encoder::mark_synthetic`].
+    pub fn mark_synthetic(&mut self) {
+        self.encoder.mark_synthetic();
     }
 
     /// Writes one flow event. What is withheld for lack of room stands in the interface's next statistics

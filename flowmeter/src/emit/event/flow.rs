@@ -9,7 +9,7 @@ use flowmeter_common::{FlowCounters, Tunnel, flow::protocol};
 use serde::Serialize;
 
 use super::{
-    EcsVersion, Encoder, Event, Interface, Named, ObservationPoint, Observer,
+    EcsVersion, Encoder, Event, Interface, Labels, Named, ObservationPoint, Observer,
     value::{
         Counter, Duration, Id, Milliseconds, Nanoseconds, Offset, ProtocolName, TcpFlags, Transport, Words,
     },
@@ -43,6 +43,8 @@ pub(super) struct FlowEvent<'a> {
     ecs: Option<EcsVersion>,
     #[serde(skip_serializing_if = "Option::is_none")]
     collector: Option<Named<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    labels: Option<Labels>,
     source: Side,
     destination: Side,
     flow: Flow,
@@ -191,6 +193,7 @@ impl<'a> FlowEvent<'a> {
             collector: encoder.wazuh4(Named {
                 name: &encoder.collector,
             }),
+            labels: encoder.labels(),
             source: Side {
                 ip: initiator.ip,
                 port: ports.map(|(port, _)| port),

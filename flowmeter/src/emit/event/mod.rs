@@ -29,6 +29,7 @@ pub struct Encoder {
     schema: Schema,
     collector: String,
     sampling: u32,
+    synthetic: bool,
 }
 
 impl Encoder {
@@ -37,7 +38,21 @@ impl Encoder {
             schema: config.output.schema,
             collector: config.collector.name.clone(),
             sampling: config.capture.sampling,
+            synthetic: false,
         }
+    }
+
+    /// Takes over a changed configuration.
+    pub fn reconfigure(&mut self, config: &Config) {
+        *self = Self {
+            synthetic: self.synthetic,
+            ..Self::new(config)
+        };
+    }
+
+    /// From now on every flow event says that its traffic was made up, so that nobody takes it for real.
+    pub fn mark_synthetic(&mut self) {
+        self.synthetic = true;
     }
 
     /// Appends one flow event, without its line end. `interface` is the name of the slice's interface.
@@ -100,6 +115,10 @@ impl Encoder {
         (self.schema == Schema::Wazuh4).then_some(value)
     }
 
+    fn labels(&self) -> Option<Labels> {
+        self.synthetic.then_some(Labels { synthetic: "true" })
+    }
+
     fn ecs_version(&self) -> Option<EcsVersion> {
         self.ecs_only(EcsVersion { version: ECS_VERSION })
     }
@@ -120,6 +139,12 @@ struct Event {
     start: Nanoseconds,
     end: Nanoseconds,
     duration: Duration,
+}
+
+/// `labels.*`; ECS wants keywords.
+#[derive(Serialize)]
+struct Labels {
+    synthetic: &'static str,
 }
 
 /// An object with nothing but a name.
