@@ -325,6 +325,9 @@ proptest! {
         let mut line = Vec::new();
         let interface = "enp129s0f1npx15";
         Encoder::new(&config).flow(&slice, &enricher.enrich(&slice), interface, &mut line).unwrap();
+        let mut by_serde = Vec::new();
+        Encoder::new(&config).flow_by_serde(&slice, &enricher.enrich(&slice), interface, &mut by_serde).unwrap();
+        prop_assert_eq!(String::from_utf8_lossy(&line), String::from_utf8_lossy(&by_serde));
         let event = checked(&line, schema);
         prop_assert_eq!(read_slice(&event), slice.clone());
 

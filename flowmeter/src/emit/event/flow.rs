@@ -167,7 +167,7 @@ impl<'a> FlowEvent<'a> {
     ) -> Self {
         let (initiator, responder) = (slice.initiator, slice.responder);
         let ports = has_ports(slice).then_some((initiator.port, responder.port));
-        let is_tcp = slice.protocol == protocol::TCP && !slice.fragment;
+        let is_tcp = is_tcp(slice);
         let end_ns = slice.last_ns;
         Self {
             timestamp: Milliseconds(last_packet_ns(slice)),
@@ -309,31 +309,36 @@ impl<'a> Observer<'a> {
 }
 
 /// The slice's last packet, or the connection's where the slice has none.
-fn last_packet_ns(slice: &Slice) -> u64 {
+pub(super) fn last_packet_ns(slice: &Slice) -> u64 {
     match slice.forward.last_ns.max(slice.reverse.last_ns) {
         0 => slice.last_ns,
         last_ns => last_ns,
     }
 }
 
-const fn is_icmp(number: u8) -> bool {
+pub(super) const fn is_icmp(number: u8) -> bool {
     matches!(number, protocol::ICMP | protocol::ICMPV6)
 }
 
+/// TCP whose header was there to be read.
+pub(super) const fn is_tcp(slice: &Slice) -> bool {
+    slice.protocol == protocol::TCP && !slice.fragment
+}
+
 /// Ports are left out where the packets carry none; 0 is a port where they do.
-const fn has_ports(slice: &Slice) -> bool {
+pub(super) const fn has_ports(slice: &Slice) -> bool {
     matches!(
         slice.protocol,
         protocol::TCP | protocol::UDP | protocol::DCCP | protocol::SCTP | protocol::UDP_LITE
     ) && !slice.fragment
 }
 
-const fn low_byte(flags: u32) -> u8 {
+pub(super) const fn low_byte(flags: u32) -> u8 {
     flags.to_le_bytes()[0]
 }
 
 /// ECS tells the first and the last event of a connection apart by type.
-fn event_type(schema: Schema, slice: &Slice) -> Words {
+pub(super) fn event_type(schema: Schema, slice: &Slice) -> Words {
     let first_of = |counters: &FlowCounters| counters.packets > 0 && counters.first_ns == slice.start_ns;
     let starts = first_of(&slice.forward) || first_of(&slice.reverse);
     match (schema, starts, slice.end.is_some()) {

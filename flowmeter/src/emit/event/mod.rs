@@ -6,6 +6,8 @@
 
 mod finding;
 mod flow;
+mod line;
+mod number;
 mod statistics;
 mod value;
 
@@ -64,6 +66,20 @@ impl Encoder {
     /// # Errors
     /// None that is known of; serde's signature has one.
     pub fn flow<'a>(
+        &'a self,
+        slice: &Slice,
+        enriched: &Enriched<'a>,
+        interface: &'a str,
+        out: &mut Vec<u8>,
+    ) -> serde_json::Result<()> {
+        line::write(self, slice, enriched, interface, out)
+    }
+
+    /// The same bytes by serde: the definition of the event that [`Encoder::flow`] is held to, four times as slow.
+    ///
+    /// # Errors
+    /// None that is known of; serde's signature has one.
+    pub fn flow_by_serde<'a>(
         &'a self,
         slice: &Slice,
         enriched: &Enriched<'a>,

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 use crate::{config::Schema, enrich::protocol};
 
 /// Wazuh 4's own decoder turns integers from here on into floats (`"5368709120.000000"`).
-const WAZUH_INTEGER_LIMIT: u64 = 1 << 31;
+pub(super) const WAZUH_INTEGER_LIMIT: u64 = 1 << 31;
 
 const NS_PER_SECOND: f64 = 1e9;
 
@@ -116,27 +116,29 @@ impl Serialize for Duration {
     }
 }
 
+/// In the order of their bits.
+pub(super) const FLAG_NAMES: [(u8, &str); 8] = [
+    (tcp_flags::FIN, "FIN"),
+    (tcp_flags::SYN, "SYN"),
+    (tcp_flags::RST, "RST"),
+    (tcp_flags::PSH, "PSH"),
+    (tcp_flags::ACK, "ACK"),
+    (tcp_flags::URG, "URG"),
+    (tcp_flags::ECE, "ECE"),
+    (tcp_flags::CWR, "CWR"),
+];
+
 /// TCP flags by name, joined by commas in the order of their bits; `NONE` for a segment without any.
 #[derive(Clone, Copy)]
 pub(super) struct TcpFlags(pub(super) u8);
 
 impl std::fmt::Display for TcpFlags {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        const NAMES: [(u8, &str); 8] = [
-            (tcp_flags::FIN, "FIN"),
-            (tcp_flags::SYN, "SYN"),
-            (tcp_flags::RST, "RST"),
-            (tcp_flags::PSH, "PSH"),
-            (tcp_flags::ACK, "ACK"),
-            (tcp_flags::URG, "URG"),
-            (tcp_flags::ECE, "ECE"),
-            (tcp_flags::CWR, "CWR"),
-        ];
         if self.0 == 0 {
             return f.write_str("NONE");
         }
         let mut separator = "";
-        for (_, name) in NAMES.iter().filter(|(bit, _)| self.0 & bit != 0) {
+        for (_, name) in FLAG_NAMES.iter().filter(|(bit, _)| self.0 & bit != 0) {
             f.write_str(separator)?;
             f.write_str(name)?;
             separator = ",";
