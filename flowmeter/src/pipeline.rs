@@ -20,7 +20,8 @@ pub type InterfaceNames = BTreeMap<u32, String>;
 pub struct Pipeline {
     tracker: Tracker,
     enricher: Enricher,
-    engine: Engine,
+    /// `None`: findings are not wanted.
+    engine: Option<Engine>,
     writer: EventWriter,
     /// Of the interval that runs: ends of evicted connections while it runs, all of it when it closes.
     slices: Vec<Slice>,
@@ -40,7 +41,7 @@ impl Pipeline {
         Ok(Self {
             tracker: Tracker::new(&config.track),
             enricher: Enricher::new(config)?,
-            engine: Engine::new(config),
+            engine: Some(Engine::new(config)),
             writer: EventWriter::open(config, Instant::now())?,
             slices: Vec::new(),
             counters: BTreeMap::new(),
@@ -56,6 +57,11 @@ impl Pipeline {
     /// Also adds everything up, for [`Pipeline::finish`] to hand out.
     pub fn summarise(&mut self) {
         self.summary = Some(Summary::default());
+    }
+
+    /// Leaves the search for anomalies out.
+    pub fn without_findings(&mut self) {
+        self.engine = None;
     }
 
     /// From now on the traffic is made up: every event says so, and no interface has statistics.
@@ -129,17 +135,19 @@ impl Pipeline {
                 (ifindex, counted)
             })
             .collect();
-        for slice in &self.slices {
-            let enriched = self.enricher.enrich(slice);
-            let unicast = enriched.cast == Cast::Unicast;
-            self.engine.feed(slice, enriched.direction, unicast);
-        }
-        for counted in statistics.values() {
-            self.engine.note_loss(lost(&counted.counters));
-        }
-        self.engine.advance(interval.end);
-        for finding in self.engine.drain() {
-            self.writer.finding(&finding);
+        if let Some(engine) = &mut self.engine {
+            for slice in &self.slices {
+                let enriched = self.enricher.enrich(slice);
+                let unicast = enriched.cast == Cast::Unicast;
+                engine.feed(slice, enriched.direction, unicast);
+            }
+            for counted in statistics.values() {
+                engine.note_loss(lost(&counted.counters));
+            }
+            engine.advance(interval.end);
+            for finding in engine.drain() {
+                self.writer.finding(&finding);
+            }
         }
         for slice in self.slices.drain(..) {
             let enriched = self.enricher.enrich(&slice);

@@ -496,6 +496,25 @@ fn the_article_s_fields_are_where_the_article_has_them() {
     assert!(event.get("anomaly").is_none(), "a plain flow is no anomaly");
 }
 
+#[test]
+fn made_up_flows_and_findings_say_so_and_real_ones_do_not() {
+    for schema in [Schema::Wazuh4, Schema::Ecs] {
+        let config = config(schema, 1);
+        let mut encoder = Encoder::new(&config);
+        for label in [Value::Null, Value::from("true")] {
+            let mut found = Vec::new();
+            encoder.finding(&finding(), &mut found).unwrap();
+            let found: Value = serde_json::from_slice(&found).unwrap();
+            let flow: Value = serde_json::from_str(&line(&encoder, &config, &tcp())).unwrap();
+            assert_eq!(found["labels"]["synthetic"], label);
+            assert_eq!(flow["labels"]["synthetic"], label);
+            encoder.mark_synthetic();
+            // A changed configuration does not make it real.
+            encoder.reconfigure(&config);
+        }
+    }
+}
+
 fn number(value: &Value) -> u64 {
     let text = value.as_str().and_then(|text| text.parse().ok());
     value

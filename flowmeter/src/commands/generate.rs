@@ -40,11 +40,7 @@ pub(super) fn run(arguments: &Generate) -> Result<()> {
         write_capture(path, &conversations, arguments.start)?;
     }
     if arguments.events().is_some() {
-        if arguments.form == Some(Form::Events) {
-            // Here the pipeline's detectors are to be switched on.
-            log::warn!("there are no detectors yet: events are flow records only");
-        }
-        write_events(config, &conversations, arguments.start)?;
+        write_events(config, &conversations, arguments)?;
     }
     if let Some(sender) = sender {
         send(&sender, conversations, arguments)?;
@@ -60,15 +56,20 @@ fn write_capture(path: &Path, conversations: &[Conversation], start: Duration) -
 }
 
 /// The same way that packets of a capture go.
-fn write_events(mut config: Config, conversations: &[Conversation], start: Duration) -> Result<()> {
+fn write_events(mut config: Config, conversations: &[Conversation], arguments: &Generate) -> Result<()> {
     // Whatever the agent's file is like, rotating it is the agent's.
     config.output.rotate_bytes = u64::MAX;
     config.output.rotate_age = Duration::MAX;
     // Every packet is counted.
     config.capture.sampling = 1;
+    // There is nothing before it to learn from.
+    config.detect.learning = Duration::ZERO;
     let mut pipeline = Pipeline::new(&config)?;
     pipeline.mark_synthetic();
-    let source = GeneratedSource::new(Packets::new(conversations.to_vec()), start);
+    if arguments.form != Some(Form::Events) {
+        pipeline.without_findings();
+    }
+    let source = GeneratedSource::new(Packets::new(conversations.to_vec()), arguments.start);
     let mut replay = Replay::new(
         vec![Box::new(source)],
         config.capture.interval,

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use super::{
-    EcsVersion, Encoder, Event, Named, Observer,
+    EcsVersion, Encoder, Event, Labels, Named, Observer,
     value::{Counter, Duration, Id, Milliseconds, Nanoseconds, ProtocolName, Seconds, Transport, Words},
 };
 use crate::{
@@ -37,6 +37,8 @@ pub(super) struct FindingEvent<'a> {
     ecs: Option<EcsVersion>,
     #[serde(skip_serializing_if = "Option::is_none")]
     collector: Option<Named<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    labels: Option<Labels>,
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<Side>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -201,6 +203,7 @@ impl<'a> FindingEvent<'a> {
             collector: encoder.wazuh4(Named {
                 name: &encoder.collector,
             }),
+            labels: encoder.labels(),
             source: finding.source.map(|ip| Side { ip, port: None }),
             destination: finding.destination.map(|ip| Side { ip, port }),
             network: finding.protocol.map(|number| Network {

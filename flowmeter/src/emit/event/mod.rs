@@ -52,7 +52,7 @@ impl Encoder {
         };
     }
 
-    /// From now on every flow event says that its traffic was made up, so that nobody takes it for real.
+    /// From now on every flow and finding says that its traffic was made up, so that nobody takes it for real.
     pub fn mark_synthetic(&mut self) {
         self.synthetic = true;
     }
