@@ -10,9 +10,9 @@
 mod conservation;
 mod devices;
 mod grace_period;
-mod live_replay;
 mod interfaces;
 mod leftovers;
+mod live_replay;
 mod refusals;
 mod segments;
 
