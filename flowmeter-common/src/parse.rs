@@ -127,7 +127,7 @@ pub struct Network {
     version: Version,
 }
 
-/// Parses `frame` into `packet`.
+/// Parses `frame` into `packet`, of which all is written but `ifindex`.
 ///
 /// With `inner`, tunnels (GRE, VXLAN, Geneve, GTP-U, IP in IP) are entered and the innermost IP header that
 /// can be read is what is counted; where the inside is not IP or is cut, the outer flow is.
@@ -194,6 +194,7 @@ pub fn parse_network<F: Frame + ?Sized>(
         Version::V6 => ipv6(frame, offset, packet)?,
     }
     packet.key.vlan_id = network.vlan_id;
+    packet.key.tunnel_id = 0;
     Ok(())
 }
 

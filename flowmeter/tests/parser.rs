@@ -3,7 +3,7 @@
 #[path = "support/frames.rs"]
 mod frames;
 
-use flowmeter_common::Uncounted;
+use flowmeter_common::{FlowKey, KeyFlags, Packet, Uncounted, parse};
 
 #[test]
 fn every_case_is_answered_as_expected() {
@@ -39,17 +39,52 @@ fn names_are_unique_and_every_reason_of_the_parser_is_covered() {
     }
 }
 
+/// The kernel programs parse each frame into the memory of the one before.
+#[test]
+fn nothing_of_the_frame_before_is_left() {
+    let before = Packet {
+        key: FlowKey {
+            source: [0xee; 16],
+            destination: [0xee; 16],
+            source_port: 0xeeee,
+            destination_port: 0xeeee,
+            protocol: 0xee,
+            flags: KeyFlags(0xee),
+            vlan_id: 0xeee,
+            ifindex: 0,
+            tunnel_id: 0xeeee_eeee,
+        },
+        l3_offset: 0xee,
+        payload_offset: 0xee,
+        l3_length: 0xee,
+        tcp_flags: 0xee,
+    };
+    for case in frames::cases() {
+        for inner in [false, true] {
+            let (mut fresh, mut reused) = (Packet::default(), before);
+            let answer = parse(case.frame.as_slice(), case.link, inner, &mut fresh);
+            assert_eq!(
+                parse(case.frame.as_slice(), case.link, inner, &mut reused),
+                answer
+            );
+            if answer.is_ok() {
+                assert_eq!(reused, fresh, "{}", case.name);
+            }
+        }
+    }
+}
+
 /// A frame of which only the start was captured is answered by the same key or by a reason.
 #[test]
 fn a_cut_frame_has_the_same_key_or_none() {
     for case in frames::cases() {
-        let mut whole = flowmeter_common::Packet::default();
-        if flowmeter_common::parse(case.frame.as_slice(), case.link, false, &mut whole).is_err() {
+        let mut whole = Packet::default();
+        if parse(case.frame.as_slice(), case.link, false, &mut whole).is_err() {
             continue;
         }
         for length in 0..case.frame.len().min(400) {
-            let mut cut = flowmeter_common::Packet::default();
-            let answer = flowmeter_common::parse(&case.frame[..length], case.link, false, &mut cut);
+            let mut cut = Packet::default();
+            let answer = parse(&case.frame[..length], case.link, false, &mut cut);
             if answer.is_ok() {
                 assert_eq!(
                     (cut.key, cut.tcp_flags),

@@ -87,16 +87,13 @@ impl<K: Pod, V: Pod> BatchReader<K, V> {
     /// What the kernel answers; entries handed over until then are out of the map, the others still in it.
     pub(crate) fn take_all(&mut self, map: BorrowedFd<'_>, mut each: impl FnMut(&K, &V)) -> io::Result<()> {
         // The kernel's position in the map, a bucket number (`__htab_map_lookup_and_delete_batch`).
-        let mut position = 0_u32;
-        let mut started = false;
+        let mut position: Option<u32> = None;
         loop {
             let mut next = 0_u32;
             let mut attr = BatchAttr {
-                in_batch: if started {
-                    (&raw const position).expose_provenance() as u64
-                } else {
-                    0
-                },
+                in_batch: position
+                    .as_ref()
+                    .map_or(0, |position| (&raw const *position).expose_provenance() as u64),
                 out_batch: (&raw mut next).expose_provenance() as u64,
                 keys: self.keys.as_mut_ptr().expose_provenance() as u64,
                 values: self.values.as_mut_ptr().expose_provenance() as u64,
@@ -106,30 +103,24 @@ impl<K: Pod, V: Pod> BatchReader<K, V> {
             };
             // SAFETY: `BatchAttr` is the batch part of `bpf_attr`; both buffers hold `count` entries of the
             // map's key and value size, which the caller chose `K` and `V` by.
-            let result = unsafe { bpf(BPF_MAP_LOOKUP_AND_DELETE_BATCH, &mut attr) };
-            let done = match result {
-                Ok(_) => false,
-                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,
+            match unsafe { bpf(BPF_MAP_LOOKUP_AND_DELETE_BATCH, &mut attr) } {
+                Ok(_) => {
+                    self.hand_over(attr.count, &mut each);
+                    position = Some(next);
+                }
+                // The end of the map: what is handed over is the rest.
+                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
+                    self.hand_over(attr.count, &mut each);
+                    return Ok(());
+                }
+                // The next bucket holds more than the buffers; nothing was taken.
                 Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => {
-                    // One bucket holds more than the buffer: nothing of it was taken.
                     let entries = self.keys.len() * 2;
                     self.keys.resize(entries, K::zeroed());
                     self.values.resize(entries, V::zeroed());
-                    self.hand_over(attr.count, &mut each);
-                    if attr.count > 0 {
-                        position = next;
-                        started = true;
-                    }
-                    continue;
                 }
                 Err(error) => return Err(error),
-            };
-            self.hand_over(attr.count, &mut each);
-            if done {
-                return Ok(());
             }
-            position = next;
-            started = true;
         }
     }
 
@@ -189,5 +180,68 @@ impl GracePeriod {
         // SAFETY: `ElementAttr` is the element part of `bpf_attr`; key and value are 4 bytes, as the map has
         // them, and live until the call returns.
         unsafe { bpf(BPF_MAP_UPDATE_ELEM, &mut attr) }.map(drop)
+    }
+}
+
+#[cfg(test)]
+#[path = "../../tests/support/mod.rs"]
+mod support;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BPF_MAP_TYPE_HASH: u32 = 1;
+    const ENTRIES: u32 = 1000;
+
+    /// A hash map in which each of `0..ENTRIES` stands for itself.
+    fn filled() -> OwnedFd {
+        let mut attr = CreateAttr {
+            map_type: BPF_MAP_TYPE_HASH,
+            key_size: 4,
+            value_size: 4,
+            max_entries: ENTRIES,
+            ..CreateAttr::default()
+        };
+        // SAFETY: `CreateAttr` is the start of the map-create part of `bpf_attr`, without addresses.
+        let fd = unsafe { bpf(BPF_MAP_CREATE, &mut attr) }.unwrap();
+        // SAFETY: the kernel just returned this descriptor, and nobody else has it.
+        let map = unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).unwrap()) };
+        for key in 0..ENTRIES {
+            let mut attr = ElementAttr {
+                map_fd: raw(map.as_fd()),
+                key: (&raw const key).expose_provenance() as u64,
+                value: (&raw const key).expose_provenance() as u64,
+                ..ElementAttr::default()
+            };
+            // SAFETY: key and value are 4 bytes, as the map has them, and live until the call returns.
+            unsafe { bpf(BPF_MAP_UPDATE_ELEM, &mut attr) }.unwrap();
+        }
+        map
+    }
+
+    /// Of the buffers' sizes, the first is smaller than the fullest bucket: of a thousand keys in 1024 buckets,
+    /// some meet.
+    #[test]
+    fn every_entry_is_read_once_whatever_the_size_of_the_buffers() {
+        if !support::root_or_skip("every_entry_is_read_once_whatever_the_size_of_the_buffers") {
+            return;
+        }
+        for size in [1, 7, 4096] {
+            let map = filled();
+            let mut reader = BatchReader::<u32, u32>::new(size);
+            let mut read = Vec::new();
+            reader
+                .take_all(map.as_fd(), |&key, &value| {
+                    assert_eq!(key, value);
+                    read.push(key);
+                })
+                .unwrap();
+            read.sort_unstable();
+            assert_eq!(read, (0..ENTRIES).collect::<Vec<_>>(), "buffers of {size}");
+            reader
+                .take_all(map.as_fd(), |key, _| panic!("{key} was left"))
+                .unwrap();
+        }
     }
 }

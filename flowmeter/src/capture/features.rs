@@ -2,9 +2,8 @@
 
 use anyhow::{Context as _, Result};
 use aya::{
-    maps::MapType,
     programs::{ProgramType, SchedClassifier, TcAttachType},
-    sys::{BpfHelper, is_helper_supported, is_map_supported},
+    sys::{BpfHelper, is_helper_supported},
 };
 
 /// Probed, not guessed from a version: distributions carry features back.
@@ -17,8 +16,6 @@ pub struct Features {
     pub xdp_multi_buffer: bool,
     /// TCX links (6.6).
     pub tcx: bool,
-    /// `BPF_MAP_TYPE_RINGBUF` (5.8), by which the kernel wakes the agent.
-    pub ring_buffer: bool,
 }
 
 impl Features {
@@ -37,8 +34,6 @@ impl Features {
             )?,
             xdp_multi_buffer: helper(ProgramType::Xdp, BpfHelper::BPF_FUNC_xdp_get_buff_len)?,
             tcx: tcx_supported(),
-            ring_buffer: is_map_supported(MapType::RingBuf)
-                .context("asking the kernel which BPF maps it has")?,
         })
     }
 }

@@ -166,7 +166,6 @@ mod tests {
         coarse_clock: true,
         xdp_multi_buffer: true,
         tcx: true,
-        ring_buffer: true,
     };
 
     fn nic(name: &str, driver: Option<&str>) -> Interface {

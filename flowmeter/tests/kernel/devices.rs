@@ -5,7 +5,7 @@
 use std::{
     fs::{File, OpenOptions},
     io::Write as _,
-    os::fd::{AsRawFd as _, OwnedFd},
+    os::fd::AsRawFd as _,
     time::{Duration, Instant},
 };
 
@@ -22,15 +22,13 @@ use flowmeter::{
     flow::Batch,
 };
 use flowmeter_common::{InterfaceCounters, KeyFlags, Link, Uncounted};
-use nix::{
-    net::if_::if_nametoindex,
-    sys::socket::{AddressFamily, LinkAddr, MsgFlags, SockFlag, SockType, SockaddrLike as _, sendto, socket},
-};
+use nix::net::if_::if_nametoindex;
 
 use crate::{
     frames::{self, Case, Expected, parsed},
     network::Namespace,
     programs,
+    raw::RawSocket,
     support::root_or_skip,
 };
 
@@ -115,39 +113,6 @@ impl Meter {
     }
 }
 
-/// A socket for whole frames that leave by an interface.
-struct Raw {
-    socket: OwnedFd,
-    address: LinkAddr,
-}
-
-impl Raw {
-    fn new(interface: &str) -> Self {
-        let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None);
-        let address = libc::sockaddr_ll {
-            sll_family: u16::try_from(libc::AF_PACKET).unwrap(),
-            sll_protocol: 0,
-            sll_ifindex: i32::try_from(if_nametoindex(interface).unwrap()).unwrap(),
-            sll_hatype: 0,
-            sll_pkttype: 0,
-            sll_halen: 0,
-            sll_addr: [0; 8],
-        };
-        let length = libc::socklen_t::try_from(size_of_val(&address)).unwrap();
-        // SAFETY: the pointer is to a whole, initialised sockaddr_ll, `length` is its size, and it is copied.
-        let address = unsafe { LinkAddr::from_raw((&raw const address).cast(), Some(length)) };
-        Self {
-            socket: socket.unwrap(),
-            address: address.unwrap(),
-        }
-    }
-
-    fn send(&self, frame: &[u8]) {
-        let sent = sendto(self.socket.as_raw_fd(), frame, &self.address, MsgFlags::empty());
-        assert_eq!(sent, Ok(frame.len()));
-    }
-}
-
 /// Frames that an Ethernet device carries: with a whole header, which is the least that a socket can send.
 fn ethernet_cases(inner: bool) -> Vec<Case> {
     let mut cases = frames::cases();
@@ -196,7 +161,7 @@ fn on_a_veth_pair(mode: Mode, direction: ObservedDirection) {
         } else {
             "b0"
         };
-        let raw = Raw::new("a0");
+        let raw = RawSocket::open("a0");
         for tunnels in [Tunnels::Outer, Tunnels::Inner] {
             let mut meter = Meter::new(interface, Link::Ethernet, mode, direction, tunnels);
             let mut cases = ethernet_cases(tunnels == Tunnels::Inner);
@@ -288,7 +253,7 @@ fn a_device_without_link_layer_is_metered_in_both_directions() {
         });
         drop(meter);
         let direction = ObservedDirection::Egress;
-        let raw = Raw::new("tun0");
+        let raw = RawSocket::open("tun0");
         let mut meter = Meter::new("tun0", link, mode, direction, Tunnels::Outer);
         meter.compare(&l3_cases(), direction, |packet| raw.send(packet));
     });

@@ -2,7 +2,7 @@
 //! it has added to it, the entry must not be read and deleted.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -18,7 +18,9 @@ use nix::{
 
 use crate::{frames, network::pin, programs, support::root_or_skip};
 
+/// It lasts until both are over.
 const LASTS: Duration = Duration::from_secs(2);
+const DRAINS: u32 = 50;
 /// Runs of the program with one system call: about half a millisecond.
 const REPEAT: u32 = 2_000;
 /// Timers that end in one interrupt, which so holds up the program for longer than a drain takes that does not
@@ -40,7 +42,8 @@ fn a_drain_waits_for_programs_that_are_held_up() {
     let (ebpf, mut drain) = programs::loaded(&capture);
     let program = ebpf.program("flowmeter_in").unwrap();
     let frame = frames::ethernet(0x0800, &frames::ipv4(17, &frames::udp(40000, 53, &[0; 64])));
-    let (sent, mut batch, mut drains) = (AtomicU64::new(0), Batch::default(), 0);
+    let (sent, stop) = (AtomicU64::new(0), AtomicBool::new(false));
+    let (mut batch, mut drains) = (Batch::default(), 0);
     let end = Instant::now() + LASTS;
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -48,7 +51,7 @@ fn a_drain_waits_for_programs_that_are_held_up() {
             let timers: Vec<_> = (0..TIMERS)
                 .map(|_| TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::empty()).unwrap())
                 .collect();
-            while Instant::now() < end {
+            while !stop.load(Ordering::Relaxed) {
                 let now = clock_gettime(Clock::CLOCK_MONOTONIC).unwrap();
                 let soon = Expiration::OneShot(now + TimeSpec::microseconds(400));
                 for timer in &timers {
@@ -59,10 +62,11 @@ fn a_drain_waits_for_programs_that_are_held_up() {
             }
         });
         pin(0);
-        while Instant::now() < end {
+        while Instant::now() < end || drains < DRAINS {
             drain.drain(&mut batch).unwrap();
             drains += 1;
         }
+        stop.store(true, Ordering::Relaxed);
     });
     for _generation in 0..2 {
         drain.drain(&mut batch).unwrap();
@@ -75,6 +79,5 @@ fn a_drain_waits_for_programs_that_are_held_up() {
         .sum();
     let sent = sent.into_inner();
     println!("{sent} packets, {drains} drains, {} lost", sent - counted);
-    assert!(drains > 10, "only {drains} drains");
     assert_eq!((counted, seen), (sent, sent), "after {drains} drains");
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use nix::{
-    sched::{CloneFlags, CpuSet, sched_setaffinity, setns},
+    sched::{CloneFlags, CpuSet, sched_getaffinity, sched_setaffinity, setns},
     unistd::Pid,
 };
 use serde_json::Value;
@@ -31,11 +31,16 @@ pub(crate) fn run(program: &str, arguments: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Keeps the calling thread on one CPU.
-pub(crate) fn pin(cpu: usize) {
+/// Keeps the calling thread on one CPU, the `number`th of those that it may run on; there may be fewer.
+pub(crate) fn pin(number: usize) {
+    let this_thread = Pid::from_raw(0);
+    let allowed = sched_getaffinity(this_thread).unwrap();
+    let allowed: Vec<_> = (0..CpuSet::count())
+        .filter(|&cpu| allowed.is_set(cpu).unwrap())
+        .collect();
     let mut cpus = CpuSet::new();
-    cpus.set(cpu).unwrap();
-    sched_setaffinity(Pid::from_raw(0), &cpus).unwrap();
+    cpus.set(*allowed.iter().cycle().nth(number).unwrap()).unwrap();
+    sched_setaffinity(this_thread, &cpus).unwrap();
 }
 
 /// Removed when dropped, with everything in it.
