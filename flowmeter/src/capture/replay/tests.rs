@@ -35,7 +35,7 @@ impl Source for Log {
         Ok(Some(item.0))
     }
 
-    fn count(&mut self, into: &mut Aggregate, interfaces: &mut Interfaces) -> Option<Problem> {
+    fn count(&mut self, into: &mut Gathered, interfaces: &mut Interfaces) -> Option<Problem> {
         let (time_ns, source_port) = self.current;
         self.counted.borrow_mut().push(time_ns);
         into.record(&FlowRecord {
@@ -184,11 +184,8 @@ const PACKET: [u8; 20] = [
 ];
 
 fn captures(paths: &[PathBuf], read: &BytesRead) -> Replay {
-    let source = |path: &PathBuf| -> Box<dyn Source> {
-        Box::new(FileSource::new(path, read, |file, input| {
-            Box::new(CaptureSource::new(file, input))
-        }))
-    };
+    let reader: Reader = Rc::new(|file, input| Box::new(CaptureSource::new(file, input)));
+    let source = |path: &PathBuf| -> Box<dyn Source> { Box::new(FileSource::new(path, read, &reader)) };
     Replay::new(
         paths.iter().map(source).collect(),
         Duration::from_secs(10),
