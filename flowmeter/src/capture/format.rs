@@ -49,7 +49,7 @@ impl Format {
         if !text.starts_with(b"{") {
             return None;
         }
-        if holds(b"\"@timestamp\"") && holds(b"\"observer\"") | holds(b"\"statistics\"") | holds(b"\"flow\"") {
+        if holds(b"\"@timestamp\"") && holds(b"\"observer\"") | holds(b"\"flowmeter\"") | holds(b"\"flow\"") {
             Some(Self::Flowmeter)
         } else if [&b"\"ip_src\""[..], b"\"purge_init\"", b"\"stamp_inserted\""]
             .iter()

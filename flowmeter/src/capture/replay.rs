@@ -72,6 +72,7 @@ pub struct Gathered {
     records: Vec<FlowRecord>,
     /// What has been through a tracker already.
     slices: Vec<Slice>,
+    synthetic: bool,
 }
 
 impl Gathered {
@@ -91,8 +92,10 @@ impl Gathered {
         self.records.push(*record);
     }
 
-    /// Adds a connection's traffic as another meter has written it. It counts as seen.
-    pub fn slice(&mut self, slice: Slice) {
+    /// Adds a connection's traffic as another meter has written it. It counts as seen. `synthetic` if it was
+    /// made up.
+    pub fn slice(&mut self, slice: Slice, synthetic: bool) {
+        self.synthetic |= synthetic;
         self.flows.seen(slice.ifindex, slice.packets(), slice.wire_bytes());
         self.slices.push(slice);
     }
@@ -135,6 +138,8 @@ pub struct Interval {
     pub batch: Batch,
     /// Out of event files: the tracker has nothing to do for these. By start.
     pub slices: Vec<Slice>,
+    /// True if some of `slices` were made up, and marked so.
+    pub synthetic: bool,
     /// Items whose interval was handed out already; they are counted here, with the time that they carry.
     pub late_items: u64,
 }
@@ -305,6 +310,7 @@ impl Replay {
     fn close(&mut self, number: u64, open: Open) -> Interval {
         self.open_flows -= open.gathered.len();
         self.floor = number + 1;
+        let synthetic = open.gathered.synthetic;
         let (mut batch, mut slices) = open.gathered.take();
         self.interfaces.settle(&self.met, &mut batch, &mut slices);
         add_up(&mut batch.records);
@@ -315,6 +321,7 @@ impl Replay {
             end_ns: start_ns.saturating_add(self.interval_ns),
             batch,
             slices,
+            synthetic,
             late_items: open.late_items,
         }
     }

@@ -64,6 +64,9 @@ pub(super) fn run(arguments: &cli::Replay) -> Result<()> {
         late_items += interval.late_items;
         pipeline.take(&mut interval.batch);
         pipeline.take_slices(&mut interval.slices);
+        if interval.synthetic {
+            pipeline.mark_synthetic();
+        }
         let span = interval.start_ns..interval.end_ns;
         next = replay.next_interval();
         if next.is_none() {

@@ -22,6 +22,7 @@ use crate::{
 pub struct EventParser {
     slice: Slice,
     interface: String,
+    synthetic: bool,
     sampling: u32,
     sampling_told: bool,
 }
@@ -54,6 +55,7 @@ impl Default for EventParser {
                 end: None,
             },
             interface: String::new(),
+            synthetic: false,
             sampling: 1,
             sampling_told: false,
         }
@@ -82,6 +84,7 @@ impl Parser for EventParser {
         self.slice = event.slice()?;
         let (name, sampling) = event.point();
         self.sampling = sampling;
+        self.synthetic = event.synthetic();
         self.interface.clear();
         self.interface.push_str(name);
         Ok(Parsed::Flow(time_ns(&self.slice)))
@@ -89,10 +92,11 @@ impl Parser for EventParser {
 
     fn count(&mut self, into: &mut Gathered, interfaces: &mut Interfaces) -> Option<What> {
         let ifindex = interfaces.ifindex(&self.interface);
-        into.slice(Slice {
+        let slice = Slice {
             ifindex,
             ..self.slice.clone()
-        });
+        };
+        into.slice(slice, self.synthetic);
         if self.sampling <= 1 || self.sampling_told {
             return None;
         }
@@ -127,3 +131,6 @@ fn time_ns(slice: &Slice) -> u64 {
         last_ns => last_ns,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -122,7 +122,7 @@ impl<'a> Object<'a> {
     fn peek(&mut self) -> Option<u8> {
         loop {
             match self.text.get(self.at) {
-                Some(b' ' | b'\t' | b'\r') => self.at += 1,
+                Some(b' ' | b'\t' | b'\r' | b'\n') => self.at += 1,
                 byte => return byte.copied(),
             }
         }

@@ -62,6 +62,14 @@ pub(super) struct Event<'a> {
     icmp: Option<Icmp>,
     #[serde(borrow)]
     observer: Observer<'a>,
+    #[serde(default)]
+    labels: Labels,
+}
+
+/// Marks of a whole event.
+#[derive(Default, Deserialize)]
+struct Labels {
+    synthetic: Option<serde::de::IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -206,6 +214,11 @@ impl Event<'_> {
         let point = observer.egress.as_ref().or(observer.ingress.as_ref());
         let name = point.map_or("", |point| &point.interface.name);
         (name, self.flow.sampling.unwrap_or(1))
+    }
+
+    /// True if the traffic was made up by `flowmeter generate`.
+    pub(super) const fn synthetic(&self) -> bool {
+        self.labels.synthetic.is_some()
     }
 
     pub(super) fn slice(&self) -> Result<Slice, Fault> {
