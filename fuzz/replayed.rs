@@ -18,7 +18,10 @@ pub fn intervals(source: Box<dyn Source>, interval: Duration) -> (Vec<Interval>,
     while let Some(interval) = replay.next_interval() {
         conserved(&interval);
         if let Some(before) = all.last() {
-            assert!(before.end_ns <= interval.start_ns, "an interval twice, or back in time");
+            assert!(
+                before.end_ns <= interval.start_ns,
+                "an interval twice, or back in time"
+            );
         }
         all.push(interval);
     }
@@ -38,7 +41,10 @@ fn conserved(interval: &Interval) {
     };
     for FlowRecord { key, counters } in &interval.batch.records {
         assert!(counters.packets > 0, "a flow without packets");
-        assert!(counters.first_ns <= counters.last_ns, "a flow that ends before it starts");
+        assert!(
+            counters.first_ns <= counters.last_ns,
+            "a flow that ends before it starts"
+        );
         for part in [counters.syn, counters.syn_ack, counters.rst, counters.fin] {
             assert!(u64::from(part) <= counters.packets, "more flags than packets");
         }
@@ -53,7 +59,11 @@ fn conserved(interval: &Interval) {
         let sum = seen.remove(&interface.ifindex).unwrap_or_default();
         let counters = &interface.counters.seen;
         // Sums that are cut off at the end of their range depend on their order.
-        if sum.0 < u64::MAX && sum.1 < u64::MAX && counters.packets < u64::MAX && counters.wire_bytes < u64::MAX {
+        if sum.0 < u64::MAX
+            && sum.1 < u64::MAX
+            && counters.packets < u64::MAX
+            && counters.wire_bytes < u64::MAX
+        {
             assert_eq!(sum, (counters.packets, counters.wire_bytes));
         }
     }
@@ -65,7 +75,13 @@ pub fn log<P: Parser + 'static>(data: &[u8], parser: fn() -> P, order_matters: b
     let source = |bytes: Vec<u8>| Box::new(LogSource::new("log", Cursor::new(bytes), parser()));
     let interval = Duration::from_secs(10);
     let (forward, counts) = intervals(source(data.to_vec()), interval);
-    let LineCounts { read, flows, empty, other, broken } = counts;
+    let LineCounts {
+        read,
+        flows,
+        empty,
+        other,
+        broken,
+    } = counts;
     assert_eq!(read, flows + empty + other + broken);
     let lines = data.split(|&byte| byte == b'\n').count() as u64;
     assert_eq!(read, lines - u64::from(data.is_empty() || data.ends_with(b"\n")));
@@ -82,6 +98,9 @@ pub fn log<P: Parser + 'static>(data: &[u8], parser: fn() -> P, order_matters: b
     let (backward, _) = intervals(source(backward), interval);
     assert_eq!(forward.len(), backward.len());
     for (one, other) in forward.iter().zip(&backward) {
-        assert_eq!((one.start_ns, &one.batch.records), (other.start_ns, &other.batch.records));
+        assert_eq!(
+            (one.start_ns, &one.batch.records),
+            (other.start_ns, &other.batch.records)
+        );
     }
 }

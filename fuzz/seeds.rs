@@ -45,7 +45,9 @@ pub fn captures() -> Vec<Vec<u8>> {
         pcapng.extend(block(6, &[0, 0, second * 1_000_000, length, length], frame));
     }
     pcapng.extend(block(3, &[20], &ipv4(TCP, 0, &tcp())));
-    let big_endian = [0xa1, 0xb2, 0x3c, 0x4d, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 101];
+    let big_endian = [
+        0xa1, 0xb2, 0x3c, 0x4d, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 101,
+    ];
     vec![pcap, pcapng, big_endian.to_vec()]
 }
 
@@ -86,7 +88,12 @@ pub fn zeek() -> Vec<Vec<u8>> {
         #close\t2015-11-18-16-36-13\n";
     let json = r#"{"ts":1759290694.326412,"uid":"Cx","id.orig_h":"192.0.2.1","id.orig_p":52626,"id.resp_h":"198.51.100.7","id.resp_p":443,"proto":"tcp","duration":9.5e-07,"conn_state":"RSTO","history":"^hadR","orig_pkts":7,"orig_ip_bytes":365,"resp_pkts":9,"resp_ip_bytes":1400}"#;
     let nested = r#"{"_path":"conn","ts":"2025-10-01T03:51:34.326412Z","id":{"orig_h":"192.0.2.1","orig_p":8,"resp_h":"198.51.100.7","resp_p":0},"proto":"icmp","orig_bytes":56,"resp_bytes":56}"#;
-    vec![columns.into(), json.into(), nested.into(), format!("{json}\n{nested}\n{columns}").into()]
+    vec![
+        columns.into(),
+        json.into(),
+        nested.into(),
+        format!("{json}\n{nested}\n{columns}").into(),
+    ]
 }
 
 fn seeds() -> Vec<(&'static str, Vec<u8>)> {

@@ -4,12 +4,7 @@
 //! (`read`), and on to intervals of 10 s (`replay`). The last column compares with serde_json's borrowed
 //! parsing of the same lines into nothing, and with looking for line ends.
 
-use std::{
-    env,
-    fmt::Write as _,
-    io::Cursor,
-    time::Duration,
-};
+use std::{env, fmt::Write as _, io::Cursor, time::Duration};
 
 use flowmeter::{
     capture::{
@@ -55,7 +50,14 @@ impl Line {
 }
 
 fn pmacct(text: &mut String, number: u64) {
-    let Line { second, microsecond, source: [a, b], destination: [c, d], port, packets } = Line::new(number);
+    let Line {
+        second,
+        microsecond,
+        source: [a, b],
+        destination: [c, d],
+        port,
+        packets,
+    } = Line::new(number);
     let time = jiff::Timestamp::from_second(i64::try_from(second).unwrap_or_default()).unwrap_or_default();
     let time = time.strftime("%Y-%m-%d %H:%M:%S");
     let bytes = packets * 250;
@@ -67,7 +69,14 @@ fn pmacct(text: &mut String, number: u64) {
 }
 
 fn zeek_json(text: &mut String, number: u64) {
-    let Line { second, microsecond, source: [a, b], destination: [c, d], port, packets } = Line::new(number);
+    let Line {
+        second,
+        microsecond,
+        source: [a, b],
+        destination: [c, d],
+        port,
+        packets,
+    } = Line::new(number);
     let bytes = packets * 250;
     writeln!(
         text,
@@ -80,7 +89,14 @@ fn zeek_tsv(text: &mut String, number: u64) {
     if number == 0 {
         text.push_str("#separator \\x09\n#unset_field\t-\n#fields\tts\tuid\tid.orig_h\tid.orig_p\tid.resp_h\tid.resp_p\tproto\tservice\tduration\torig_bytes\tresp_bytes\tconn_state\tlocal_orig\tlocal_resp\tmissed_bytes\thistory\torig_pkts\torig_ip_bytes\tresp_pkts\tresp_ip_bytes\ttunnel_parents\n");
     }
-    let Line { second, microsecond, source: [a, b], destination: [c, d], port, packets } = Line::new(number);
+    let Line {
+        second,
+        microsecond,
+        source: [a, b],
+        destination: [c, d],
+        port,
+        packets,
+    } = Line::new(number);
     let bytes = packets * 250;
     writeln!(
         text,
@@ -150,8 +166,13 @@ fn measure<P: Parser + 'static>(name: &str, lines: u64, line: fn(&mut String, u6
 }
 
 fn main() {
-    let lines = env::args().nth(1).and_then(|lines| lines.parse().ok()).unwrap_or(1_000_000);
-    measure("pmacct", lines, pmacct, || PmacctParser::new(0, TimeFrom::Given, TimeZone::UTC));
+    let lines = env::args()
+        .nth(1)
+        .and_then(|lines| lines.parse().ok())
+        .unwrap_or(1_000_000);
+    measure("pmacct", lines, pmacct, || {
+        PmacctParser::new(0, TimeFrom::Given, TimeZone::UTC)
+    });
     measure("zeek-tsv", lines, zeek_tsv, ZeekParser::new);
     measure("zeek-json", lines, zeek_json, ZeekParser::new);
     measure("flowmeter", lines / 10, events, EventParser::new);

@@ -38,7 +38,10 @@ impl Format {
         if pcap::is_capture(head) {
             return Some(Self::Pcap);
         }
-        let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
+        let text = head
+            .strip_prefix(b"\xef\xbb\xbf")
+            .unwrap_or(head)
+            .trim_ascii_start();
         let holds = |key: &[u8]| memmem::find(text, key).is_some();
         let header = [&b"#separator"[..], b"#fields", b"#path"]
             .iter()
@@ -138,14 +141,35 @@ mod tests {
             (b"#separator \\x09\n", Some(Format::Zeek)),
             (b"\t#separator \\x09\n", Some(Format::Zeek)),
             (b"\xef\xbb\xbf#fields\tts\n", Some(Format::Zeek)),
-            (br#"{"ts":1.5,"uid":"C","id.orig_h":"192.0.2.1"}"#, Some(Format::Zeek)),
+            (
+                br#"{"ts":1.5,"uid":"C","id.orig_h":"192.0.2.1"}"#,
+                Some(Format::Zeek),
+            ),
             (br#"{"ts":1.5,"id":{"orig_h":"192.0.2.1"}}"#, Some(Format::Zeek)),
-            (br#"{"event_type": "purge", "ip_src": "192.0.2.1"}"#, Some(Format::Pmacct)),
-            (br#"{"event_type": "purge_init", "writer_id": "x/1"}"#, Some(Format::Pmacct)),
-            (br#"  {"label":"","peer_ip_src": "192.0.2.9","ip_src":""}"#, Some(Format::Pmacct)),
-            (include_bytes!("../../../samples/flow-tcp.json"), Some(Format::Flowmeter)),
-            (include_bytes!("../../../samples/flow-dns.ecs.json"), Some(Format::Flowmeter)),
-            (include_bytes!("../../../samples/statistics.json"), Some(Format::Flowmeter)),
+            (
+                br#"{"event_type": "purge", "ip_src": "192.0.2.1"}"#,
+                Some(Format::Pmacct),
+            ),
+            (
+                br#"{"event_type": "purge_init", "writer_id": "x/1"}"#,
+                Some(Format::Pmacct),
+            ),
+            (
+                br#"  {"label":"","peer_ip_src": "192.0.2.9","ip_src":""}"#,
+                Some(Format::Pmacct),
+            ),
+            (
+                include_bytes!("../../../samples/flow-tcp.json"),
+                Some(Format::Flowmeter),
+            ),
+            (
+                include_bytes!("../../../samples/flow-dns.ecs.json"),
+                Some(Format::Flowmeter),
+            ),
+            (
+                include_bytes!("../../../samples/statistics.json"),
+                Some(Format::Flowmeter),
+            ),
             (b"{\"a\":1}", None),
             (b"what?", None),
             (b"", None),

@@ -37,7 +37,9 @@ impl Input {
     /// Those of opening and of reading the start.
     pub fn open(path: &Path, read: BytesRead) -> io::Result<Self> {
         if path == Path::new("-") {
-            let modified = File::from(io::stdin().as_fd().try_clone_to_owned()?).metadata()?.modified()?;
+            let modified = File::from(io::stdin().as_fd().try_clone_to_owned()?)
+                .metadata()?
+                .modified()?;
             let inner = io::stdin();
             return Ok(Self {
                 modified,

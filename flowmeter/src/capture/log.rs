@@ -4,11 +4,11 @@
 //! became of every line is counted. Frame lengths stand in no other meter's log: there `wire_bytes` is the
 //! same as `l3_bytes`.
 
-mod number;
 mod events;
 mod fault;
 mod json;
 mod lines;
+mod number;
 mod pmacct;
 mod protocol;
 mod time;

@@ -28,11 +28,7 @@ pub use file::{FileSource, Reader};
 use flowmeter_common::{FlowCounters, FlowKey};
 pub use interfaces::Interfaces;
 
-use super::{
-    aggregate::Aggregate,
-    log::LineCounts,
-    problem::Problem,
-};
+use super::{aggregate::Aggregate, log::LineCounts, problem::Problem};
 use crate::{
     config::Tunnels,
     flow::{Batch, FlowRecord, Slice},
@@ -96,7 +92,8 @@ impl Gathered {
     /// made up.
     pub fn slice(&mut self, slice: Slice, synthetic: bool) {
         self.synthetic |= synthetic;
-        self.flows.seen(slice.ifindex, slice.packets(), slice.wire_bytes());
+        self.flows
+            .seen(slice.ifindex, slice.packets(), slice.wire_bytes());
         self.slices.push(slice);
     }
 
@@ -117,7 +114,9 @@ impl Gathered {
 fn add_up(records: &mut Vec<FlowRecord>) {
     // The addresses are compared as numbers first, which is the same order in less time.
     let order = |record: &FlowRecord| {
-        let FlowKey { source, destination, .. } = record.key;
+        let FlowKey {
+            source, destination, ..
+        } = record.key;
         (u128::from_be_bytes(source), u128::from_be_bytes(destination))
     };
     records.sort_unstable_by(|a, b| order(a).cmp(&order(b)).then_with(|| a.key.cmp(&b.key)));

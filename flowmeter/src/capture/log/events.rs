@@ -78,9 +78,8 @@ impl Parser for EventParser {
         if line.trim_ascii().is_empty() || action(line)? != b"network_flow" {
             return Ok(Parsed::Other);
         }
-        let event: Event<'_> = serde_json::from_slice(line).map_err(|error| Fault::NoEvent {
-            at: error.column(),
-        })?;
+        let event: Event<'_> =
+            serde_json::from_slice(line).map_err(|error| Fault::NoEvent { at: error.column() })?;
         self.slice = event.slice()?;
         let (name, sampling) = event.point();
         self.sampling = sampling;

@@ -340,7 +340,8 @@ mod tests {
         leaf.prop_recursive(3, 20, 4, |inner| {
             prop_oneof![
                 vec(inner.clone(), 0..4).prop_map(Json::from),
-                vec(("[a-z\"\\\\]{0,9}", inner), 0..4).prop_map(|members| Json::Object(members.into_iter().collect())),
+                vec(("[a-z\"\\\\]{0,9}", inner), 0..4)
+                    .prop_map(|members| Json::Object(members.into_iter().collect())),
             ]
         })
     }
@@ -423,7 +424,11 @@ mod tests {
             ("{a:1}", 1),
         ];
         for (text, at) in cases {
-            assert_eq!(members(text.as_bytes()), Err(Fault::NotJson { at: *at }), "{text}");
+            assert_eq!(
+                members(text.as_bytes()),
+                Err(Fault::NotJson { at: *at }),
+                "{text}"
+            );
         }
     }
 }

@@ -104,7 +104,17 @@ mod tests {
 
     #[test]
     fn what_is_no_number_within_range_is_refused() {
-        for text in ["", "-1", "+1", "1x", " 1", "1.5", ".0", "1e3", "18446744073709551616"] {
+        for text in [
+            "",
+            "-1",
+            "+1",
+            "1x",
+            " 1",
+            "1.5",
+            ".0",
+            "1e3",
+            "18446744073709551616",
+        ] {
             assert_eq!(whole(text.as_bytes()), None, "{text}");
         }
         assert_eq!(small::<u8>(b"255"), Some(255));

@@ -133,7 +133,9 @@ impl<'a> Members<'a> {
     fn number<T: TryFrom<u64>>(&self, field: Field) -> Result<Option<T>, Fault> {
         match self.text(field) {
             b"" => Ok(None),
-            text => small(text).map(Some).ok_or_else(|| field.fault(text, Wrong::Number)),
+            text => small(text)
+                .map(Some)
+                .ok_or_else(|| field.fault(text, Wrong::Number)),
         }
     }
 
@@ -254,8 +256,8 @@ impl Parser for PmacctParser {
             return Err(Field::Destination.fault(b"-", Wrong::Version));
         }
         let protocol = members.text(Field::Protocol);
-        let protocol = protocol::number(protocol)
-            .ok_or_else(|| Field::Protocol.fault(protocol, Wrong::Protocol))?;
+        let protocol =
+            protocol::number(protocol).ok_or_else(|| Field::Protocol.fault(protocol, Wrong::Protocol))?;
         // NetFlow's events of NAT and firewalls have neither.
         let packets = members.number(Field::Packets)?.unwrap_or(0);
         let l3_bytes = members.number(Field::Bytes)?.unwrap_or(0);
@@ -307,16 +309,14 @@ impl Parser for PmacctParser {
 
     fn count(&mut self, into: &mut Gathered, interfaces: &mut Interfaces) -> Option<What> {
         let exporter = self.exporter;
-        self.record.key.ifindex =
-            *self
-                .exporters
-                .entry(exporter)
-                .or_insert_with(|| match exporter.map(|(ip, ipv6)| ip_address(ip, ipv6)) {
-                    // An exporter that came over IPv6 sockets.
-                    Some(IpAddr::V6(ip)) => interfaces.ifindex(&ip.to_canonical().to_string()),
-                    Some(IpAddr::V4(ip)) => interfaces.ifindex(&ip.to_string()),
-                    None => interfaces.ifindex(NO_EXPORTER),
-                });
+        self.record.key.ifindex = *self.exporters.entry(exporter).or_insert_with(|| {
+            match exporter.map(|(ip, ipv6)| ip_address(ip, ipv6)) {
+                // An exporter that came over IPv6 sockets.
+                Some(IpAddr::V6(ip)) => interfaces.ifindex(&ip.to_canonical().to_string()),
+                Some(IpAddr::V4(ip)) => interfaces.ifindex(&ip.to_string()),
+                None => interfaces.ifindex(NO_EXPORTER),
+            }
+        });
         into.record(&self.record);
         if self.other_time_used && !self.other_time_told {
             self.other_time_told = true;

@@ -21,7 +21,11 @@ fn pmacct(bytes: impl Into<Vec<u8>>) -> Box<dyn Source> {
 }
 
 fn zeek(bytes: impl Into<Vec<u8>>) -> Box<dyn Source> {
-    Box::new(LogSource::new("conn.log", Cursor::new(bytes.into()), ZeekParser::new()))
+    Box::new(LogSource::new(
+        "conn.log",
+        Cursor::new(bytes.into()),
+        ZeekParser::new(),
+    ))
 }
 
 fn replayed(sources: Vec<Box<dyn Source>>) -> (Vec<Interval>, Replay) {
@@ -50,8 +54,12 @@ fn what_cannot_be_read_is_told_with_its_place_and_the_rest_is_used() {
     lines.push(line(3, 1, 9));
     let text = lines.join("\r\n");
     let (intervals, mut replay) = replayed(vec![pmacct(text.clone())]);
-    let [interval] = intervals.as_slice() else { panic!("{intervals:?}") };
-    let [record] = interval.batch.records.as_slice() else { panic!("{interval:?}") };
+    let [interval] = intervals.as_slice() else {
+        panic!("{intervals:?}")
+    };
+    let [record] = interval.batch.records.as_slice() else {
+        panic!("{interval:?}")
+    };
     assert_eq!((record.counters.packets, record.counters.l3_bytes), (3, 300));
     let counts = replay.lines();
     let expected = LineCounts {
@@ -75,7 +83,13 @@ fn what_cannot_be_read_is_told_with_its_place_and_the_rest_is_used() {
         format!("flows.json: at byte {wrong}: line 5: ip_src is no IP address; it was left out")
     );
     assert_eq!(told.len(), 11);
-    assert_eq!(told[10], format!("flows.json: at byte {}: 13 more lines that cannot be read were left out", text.len()));
+    assert_eq!(
+        told[10],
+        format!(
+            "flows.json: at byte {}: 13 more lines that cannot be read were left out",
+            text.len()
+        )
+    );
     assert!(problems.iter().all(Problem::is_loss));
 }
 
@@ -103,7 +117,12 @@ fn logs_and_captures_are_merged_by_time() {
     let packets: Vec<Vec<_>> = intervals
         .iter()
         .map(|interval| {
-            let named = |record: &FlowRecord| (replay.interfaces().name(record.key.ifindex).to_owned(), record.counters.packets);
+            let named = |record: &FlowRecord| {
+                (
+                    replay.interfaces().name(record.key.ifindex).to_owned(),
+                    record.counters.packets,
+                )
+            };
             interval.batch.records.iter().map(named).collect()
         })
         .collect();

@@ -128,7 +128,25 @@ impl Calendar {
 
     #[cold]
     fn turn_to(&mut self, minute: &[u8; 16]) -> Option<()> {
-        let [y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1, b' ' | b'T', h0, h1, b':', n0, n1] = *minute else {
+        let [
+            y0,
+            y1,
+            y2,
+            y3,
+            b'-',
+            m0,
+            m1,
+            b'-',
+            d0,
+            d1,
+            b' ' | b'T',
+            h0,
+            h1,
+            b':',
+            n0,
+            n1,
+        ] = *minute
+        else {
             return None;
         };
         let time = DateTime::new(
@@ -267,10 +285,19 @@ mod tests {
         let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
         let mut calendar = Calendar::new(zone);
         let utc_ns = |text: &str| utc().read(text.as_bytes());
-        assert_eq!(calendar.read(b"2026-04-26 11:45:20Z"), utc_ns("2026-04-26 11:45:20"));
+        assert_eq!(
+            calendar.read(b"2026-04-26 11:45:20Z"),
+            utc_ns("2026-04-26 11:45:20")
+        );
         assert!(calendar.zone_used().is_none());
-        assert_eq!(calendar.read(b"2026-04-26 11:45:20"), utc_ns("2026-04-26 09:45:20"));
-        assert_eq!(calendar.read(b"2026-01-26 11:45:20.5"), utc_ns("2026-01-26 10:45:20.5"));
+        assert_eq!(
+            calendar.read(b"2026-04-26 11:45:20"),
+            utc_ns("2026-04-26 09:45:20")
+        );
+        assert_eq!(
+            calendar.read(b"2026-01-26 11:45:20.5"),
+            utc_ns("2026-01-26 10:45:20.5")
+        );
         assert!(calendar.zone_used().is_some());
     }
 }

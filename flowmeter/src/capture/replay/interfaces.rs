@@ -52,9 +52,17 @@ impl Interfaces {
             return;
         }
         let settled = |number: &mut u32| *number = numbers.get(number).copied().unwrap_or(*number);
-        batch.interfaces.iter_mut().for_each(|interface| settled(&mut interface.ifindex));
-        batch.interfaces.sort_unstable_by_key(|interface| interface.ifindex);
-        batch.records.iter_mut().for_each(|record| settled(&mut record.key.ifindex));
+        batch
+            .interfaces
+            .iter_mut()
+            .for_each(|interface| settled(&mut interface.ifindex));
+        batch
+            .interfaces
+            .sort_unstable_by_key(|interface| interface.ifindex);
+        batch
+            .records
+            .iter_mut()
+            .for_each(|record| settled(&mut record.key.ifindex));
         slices.iter_mut().for_each(|slice| settled(&mut slice.ifindex));
     }
 }

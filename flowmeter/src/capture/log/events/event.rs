@@ -279,7 +279,10 @@ impl Party<'_> {
         if side.packets.0 == 0 {
             return Ok(FlowCounters::default());
         }
-        #[expect(clippy::cast_possible_truncation, reason = "saturates, and is checked by the sum")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "saturates, and is checked by the sum"
+        )]
         let at = |field, seconds: f64| {
             start_ns
                 .checked_add_signed((seconds * 1e9).round() as i64)

@@ -14,7 +14,11 @@ const VLAN: &str = include_str!("../../../../../samples/flow-vlan-tunnel.ecs.jso
 const SYNTHETIC: &str = include_str!("../../../../../samples/flow-synthetic.json");
 
 fn source(text: String) -> Box<dyn Source> {
-    Box::new(LogSource::new("events.json", Cursor::new(text), EventParser::new()))
+    Box::new(LogSource::new(
+        "events.json",
+        Cursor::new(text),
+        EventParser::new(),
+    ))
 }
 
 #[test]
@@ -26,7 +30,11 @@ fn what_is_no_flow_event_is_read_over() {
         include_str!("../../../../../samples/finding.json"),
         include_str!("../../../../../samples/finding.ecs.json"),
     ] {
-        assert_eq!(EventParser::new().parse(line.as_bytes()), Ok(Parsed::Other), "{line}");
+        assert_eq!(
+            EventParser::new().parse(line.as_bytes()),
+            Ok(Parsed::Other),
+            "{line}"
+        );
     }
 }
 
@@ -40,7 +48,10 @@ fn slices_are_in_the_interval_of_their_last_packet_with_the_interfaces_of_the_re
         for slice in interval.slices {
             let name = replay.interfaces().name(slice.ifindex).to_owned();
             let counters = interval.batch.interfaces[0].counters.seen;
-            assert_eq!((counters.packets, counters.wire_bytes), (slice.packets(), slice.wire_bytes()));
+            assert_eq!(
+                (counters.packets, counters.wire_bytes),
+                (slice.packets(), slice.wire_bytes())
+            );
             seen.push((interval.start_ns / 1_000_000_000, name, slice.initiator.port));
         }
     }
@@ -67,7 +78,11 @@ fn slices_come_in_one_order() {
     let closing = FLOW.replace("\"end of Flow detected\"", "\"idle timeout\"");
     let orders = [[FLOW, &other, &closing], [&closing, &other, FLOW]];
     let [one, two] = orders.map(|lines| {
-        let mut replay = Replay::new(vec![source(lines.concat())], Duration::from_secs(10), Tunnels::Outer);
+        let mut replay = Replay::new(
+            vec![source(lines.concat())],
+            Duration::from_secs(10),
+            Tunnels::Outer,
+        );
         replay.next_interval().unwrap().slices
     });
     assert_eq!(one.len(), 3);
@@ -77,12 +92,32 @@ fn slices_come_in_one_order() {
 #[test]
 fn a_fault_names_the_field_or_the_place() {
     for (wanted, given, told) in [
-        ("\"2026-04-26T11:45:20.000000000Z\"", "\"now\"", "event.start is no time after 1970 that can be read"),
-        ("\"accepted\"", "\"perhaps\"", "flow.outcome is nothing that this version writes"),
-        ("\"9c1d0e4b7a2f5533\"", "\"x\"", "flow.id is no number, or too large"),
-        ("\"SYN\"", "\"SYM\"", "tcp.first_flags holds TCP flags that are not known"),
+        (
+            "\"2026-04-26T11:45:20.000000000Z\"",
+            "\"now\"",
+            "event.start is no time after 1970 that can be read",
+        ),
+        (
+            "\"accepted\"",
+            "\"perhaps\"",
+            "flow.outcome is nothing that this version writes",
+        ),
+        (
+            "\"9c1d0e4b7a2f5533\"",
+            "\"x\"",
+            "flow.id is no number, or too large",
+        ),
+        (
+            "\"SYN\"",
+            "\"SYM\"",
+            "tcp.first_flags holds TCP flags that are not known",
+        ),
         ("\"action\":", "\"axion\":", "event.action is missing"),
-        ("\"iana_number\":6", "\"iana_number\":600", "no flow event of this version, from its byte"),
+        (
+            "\"iana_number\":6",
+            "\"iana_number\":600",
+            "no flow event of this version, from its byte",
+        ),
     ] {
         let line = FLOW.replace(wanted, given);
         let fault = EventParser::new().parse(line.as_bytes()).unwrap_err().to_string();

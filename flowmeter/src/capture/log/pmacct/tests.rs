@@ -72,20 +72,32 @@ fn every_form_of_time() {
             START + 1_000,
             START + second,
         ),
-        (r#""timestamp_start": 1777203920, "timestamp_end": 1777203920.25"#, START, START + second / 4),
+        (
+            r#""timestamp_start": 1777203920, "timestamp_end": 1777203920.25"#,
+            START,
+            START + second / 4,
+        ),
         (
             r#""timestamp_start": "0000-00-00T00:00:00+00:00", "timestamp_end": "2026-04-26 11:45:20""#,
             START,
             START,
         ),
-        (r#""timestamp_start": "1777203920.0", "timestamp_end": "0.000000""#, START, START),
+        (
+            r#""timestamp_start": "1777203920.0", "timestamp_end": "0.000000""#,
+            START,
+            START,
+        ),
         // A clock that was set back.
         (
             r#""timestamp_start": "1777203921", "timestamp_end": "1777203920""#,
             START,
             START + second,
         ),
-        (r#""timestamp_min": "1777203920", "timestamp_max": "1777203921""#, START, START + second),
+        (
+            r#""timestamp_min": "1777203920", "timestamp_max": "1777203921""#,
+            START,
+            START + second,
+        ),
         (
             r#""timestamp_export": "1777203929", "timestamp_arrival": "1777203920""#,
             START,
@@ -105,8 +117,15 @@ fn every_form_of_time() {
         (r#""tos": 0"#, GIVEN, GIVEN),
     ];
     for (members, first_ns, last_ns) in cases {
-        let counters = record(&format!(r#""ip_proto": "udp", "packets": 2, "bytes": 99, {members}"#)).counters;
-        assert_eq!((counters.first_ns, counters.last_ns), (*first_ns, *last_ns), "{members}");
+        let counters = record(&format!(
+            r#""ip_proto": "udp", "packets": 2, "bytes": 99, {members}"#
+        ))
+        .counters;
+        assert_eq!(
+            (counters.first_ns, counters.last_ns),
+            (*first_ns, *last_ns),
+            "{members}"
+        );
     }
 }
 
@@ -117,7 +136,11 @@ fn numbers_may_be_text_and_protocols_names_or_numbers() {
             r#""ip_proto": {protocol}, "packets": "3", "bytes": 180.0, "vlan": "12""#
         ))
         .key;
-        assert_eq!((key.protocol, key.vlan_id, key.destination_port), (17, 12, 443), "{protocol}");
+        assert_eq!(
+            (key.protocol, key.vlan_id, key.destination_port),
+            (17, 12, 443),
+            "{protocol}"
+        );
     }
 }
 
@@ -135,8 +158,20 @@ fn tcp_flags_are_counted_as_far_as_a_union_tells() {
         ("SYN-ACK repeated", 3, SYN | ACK, [0, 3, 0, 0], SYN | ACK),
         ("refusals", 3, RST | ACK, [0, 0, 0, 3], RST | ACK),
         ("a SYN scanner's reset", 2, SYN | RST, [1, 0, 0, 1], SYN),
-        ("a connection, either end", 9, SYN | ACK | PSH | FIN, [0, 0, 1, 0], ACK),
-        ("mid-stream, then closed", 9, ACK | PSH | FIN, [0, 0, 1, 0], ACK | PSH),
+        (
+            "a connection, either end",
+            9,
+            SYN | ACK | PSH | FIN,
+            [0, 0, 1, 0],
+            ACK,
+        ),
+        (
+            "mid-stream, then closed",
+            9,
+            ACK | PSH | FIN,
+            [0, 0, 1, 0],
+            ACK | PSH,
+        ),
         ("mid-stream", 9, ACK | PSH, [0; 4], ACK | PSH),
         ("Xmas probes", 2, FIN | PSH | 0x20, [0, 0, 1, 0], FIN | PSH | 0x20),
         ("none", 2, 0, [0; 4], 0),
@@ -148,7 +183,11 @@ fn tcp_flags_are_counted_as_far_as_a_union_tells() {
         .counters;
         let counted = [counters.syn, counters.syn_ack, counters.fin, counters.rst];
         assert_eq!(counted, [*syn, *syn_ack, *fin, *rst], "{name}");
-        assert_eq!((counters.tcp_flags, counters.first_tcp_flags), (u32::from(*union), *first), "{name}");
+        assert_eq!(
+            (counters.tcp_flags, counters.first_tcp_flags),
+            (u32::from(*union), *first),
+            "{name}"
+        );
     }
 }
 
@@ -162,7 +201,10 @@ fn tcp_flags_in_every_form() {
         ("[]", 0),
         ("\"\"", 0),
     ] {
-        let counters = record(&format!(r#""ip_proto": "tcp", "tcp_flags": {form}, "packets": 1, "bytes": 40"#)).counters;
+        let counters = record(&format!(
+            r#""ip_proto": "tcp", "tcp_flags": {form}, "packets": 1, "bytes": 40"#
+        ))
+        .counters;
         assert_eq!(counters.tcp_flags, u32::from(union), "{form}");
     }
     let udp = record(r#""ip_proto": "udp", "tcp_flags": "24", "packets": 1, "bytes": 40"#);
@@ -182,10 +224,22 @@ fn icmp_has_type_and_code_where_the_line_tells_them() {
     };
     let exporter = r#""peer_ip_src": "203.0.113.9""#;
     assert_eq!(icmp(r#""port_src": 0, "port_dst": 0"#), (0, 0, true));
-    assert_eq!(icmp(&format!(r#""port_src": 0, "port_dst": 0, {exporter}"#)), (0, 0, false));
-    assert_eq!(icmp(&format!(r#""port_src": 0, "port_dst": 2048, {exporter}"#)), (8, 0, false));
-    assert_eq!(icmp(&format!(r#""port_src": 0, "port_dst": 771, {exporter}"#)), (3, 3, false));
-    assert_eq!(icmp(r#""icmp_type": "3", "icmp_code": 1, "port_src": 0"#), (3, 1, false));
+    assert_eq!(
+        icmp(&format!(r#""port_src": 0, "port_dst": 0, {exporter}"#)),
+        (0, 0, false)
+    );
+    assert_eq!(
+        icmp(&format!(r#""port_src": 0, "port_dst": 2048, {exporter}"#)),
+        (8, 0, false)
+    );
+    assert_eq!(
+        icmp(&format!(r#""port_src": 0, "port_dst": 771, {exporter}"#)),
+        (3, 3, false)
+    );
+    assert_eq!(
+        icmp(r#""icmp_type": "3", "icmp_code": 1, "port_src": 0"#),
+        (3, 1, false)
+    );
 }
 
 #[test]
@@ -222,12 +276,20 @@ fn where_times_are_from_is_told_once() {
     let mut parser = parser();
     let (mut gathered, mut interfaces) = (Gathered::default(), Interfaces::default());
     let mut told = Vec::new();
-    for time in [r#""x": 1"#, r#""timestamp_start": "2026-04-26 11:45:20""#, r#""x": 1"#] {
+    for time in [
+        r#""x": 1"#,
+        r#""timestamp_start": "2026-04-26 11:45:20""#,
+        r#""x": 1"#,
+    ] {
         let line = format!(
             r#"{{"ip_src": "192.0.2.1", "ip_dst": "192.0.2.2", "ip_proto": "gre", "packets": 1, "bytes": 84, {time}}}"#
         );
         parser.parse(line.as_bytes()).unwrap();
-        told.extend(parser.count(&mut gathered, &mut interfaces).map(|what| what.to_string()));
+        told.extend(
+            parser
+                .count(&mut gathered, &mut interfaces)
+                .map(|what| what.to_string()),
+        );
     }
     assert_eq!(
         told,
@@ -261,7 +323,10 @@ fn a_fault_names_the_field() {
             r#"{"ip_src": "192.0.2.1", "ip_dst": "2001:db8::1"}"#,
             "ip_dst is of another IP version than the source",
         ),
-        (r#"{"ip_src": "192.0.2.1", "ip_dst": "192.0.2.2"}"#, "ip_proto is missing"),
+        (
+            r#"{"ip_src": "192.0.2.1", "ip_dst": "192.0.2.2"}"#,
+            "ip_proto is missing",
+        ),
         (
             r#"{"ip_src": "192.0.2.1", "ip_dst": "192.0.2.2", "ip_proto": "tcpp"}"#,
             "ip_proto is no IP protocol",
@@ -282,7 +347,10 @@ fn a_fault_names_the_field() {
             r#"{"ip_src": "192.0.2.1", "ip_dst": "192.0.2.2", "ip_proto": 6, "port_src": 1, "port_dst": 2, "tcp_flags": ["SYM"]}"#,
             "tcp_flags holds TCP flags that are not known",
         ),
-        (r#"{"ip_src": "192.0.2.1", "ip_ds"#, "no JSON object, from its byte 30 on"),
+        (
+            r#"{"ip_src": "192.0.2.1", "ip_ds"#,
+            "no JSON object, from its byte 30 on",
+        ),
     ];
     for (line, told) in cases {
         assert_eq!(fault(line), told, "{line}");

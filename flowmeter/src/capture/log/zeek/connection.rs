@@ -129,7 +129,9 @@ impl<'a> Connection<'a> {
     fn number<T: TryFrom<u64>>(&self, field: Field) -> Result<Option<T>, Fault> {
         match self.text(field) {
             b"" => Ok(None),
-            text => small(text).map(Some).ok_or_else(|| field.fault(text, Wrong::Number)),
+            text => small(text)
+                .map(Some)
+                .ok_or_else(|| field.fault(text, Wrong::Number)),
         }
     }
 
@@ -225,7 +227,14 @@ fn counterpart(protocol: u8, kind: u16) -> u16 {
     let pairs: &[(u16, u16)] = if protocol == ICMP {
         &[(8, 0), (13, 14), (15, 16), (17, 18), (10, 9)]
     } else {
-        &[(128, 129), (130, 131), (133, 134), (135, 136), (139, 140), (144, 145)]
+        &[
+            (128, 129),
+            (130, 131),
+            (133, 134),
+            (135, 136),
+            (139, 140),
+            (144, 145),
+        ]
     };
     pairs
         .iter()

@@ -13,7 +13,8 @@ use crate::{
     track::Tracker,
 };
 
-const HEADER: &str = "#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\tconn\n";
+const HEADER: &str =
+    "#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\tconn\n";
 
 /// Parses `lines`; gives the records of the last one.
 fn records(lines: &str) -> Result<[FlowRecord; 2], Fault> {
@@ -32,7 +33,11 @@ fn json(members: &str) -> String {
 
 /// What the tracker makes of one connection.
 fn slice(line: &str) -> Slice {
-    let source = crate::capture::log::LogSource::new("conn.log", std::io::Cursor::new(line.to_owned()), ZeekParser::new());
+    let source = crate::capture::log::LogSource::new(
+        "conn.log",
+        std::io::Cursor::new(line.to_owned()),
+        ZeekParser::new(),
+    );
     let mut replay =
         crate::capture::replay::Replay::new(vec![Box::new(source)], Duration::from_secs(10), Tunnels::Outer);
     let mut tracker = Tracker::new(&Config::default().track);
@@ -66,14 +71,31 @@ fn columns_in_any_order_are_the_same_connection_as_json() {
     assert_eq!(records(&object).unwrap(), [forward, reverse]);
     assert_eq!(records(&nested).unwrap(), [forward, reverse]);
     let milliseconds = object.replace("1000.5", "1777203920123");
-    assert_eq!(records(&milliseconds).unwrap()[0].counters.first_ns, 1_777_203_920_123_000_000);
+    assert_eq!(
+        records(&milliseconds).unwrap()[0].counters.first_ns,
+        1_777_203_920_123_000_000
+    );
 
-    assert_eq!((forward.key.source_port, forward.key.destination_port), (40000, 443));
-    assert_eq!((reverse.key.source_port, reverse.key.destination_port), (443, 40000));
-    assert_eq!((reverse.key.source, reverse.key.destination), (forward.key.destination, forward.key.source));
+    assert_eq!(
+        (forward.key.source_port, forward.key.destination_port),
+        (40000, 443)
+    );
+    assert_eq!(
+        (reverse.key.source_port, reverse.key.destination_port),
+        (443, 40000)
+    );
+    assert_eq!(
+        (reverse.key.source, reverse.key.destination),
+        (forward.key.destination, forward.key.source)
+    );
     let counted = |record: FlowRecord| {
         let counters = record.counters;
-        (counters.packets, counters.l3_bytes, counters.first_ns, counters.last_ns)
+        (
+            counters.packets,
+            counters.l3_bytes,
+            counters.first_ns,
+            counters.last_ns,
+        )
     };
     assert_eq!(counted(forward), (5, 473, 1_000_500_000_000, 1_000_555_687_000));
     assert_eq!(counted(reverse), (5, 1281, 1_000_500_000_001, 1_000_555_687_000));
@@ -88,8 +110,14 @@ fn headers_say_how_the_lines_behind_them_are_read() {
                  #fields\tproto\tts\tid.orig_h\tid.orig_p\tid.resp_h\tid.resp_p\tconn_state\torig_pkts\tresp_pkts\n\
                  udp\t2.5\t192.0.2.1\t1\t192.0.2.2\t53\tSF\t2\t0\n";
     let mut parser = ZeekParser::new();
-    let parsed: Vec<_> = lines.lines().map(|line| parser.parse(line.as_bytes()).unwrap()).collect();
-    let flows: Vec<_> = parsed.into_iter().filter(|parsed| *parsed != Parsed::Other).collect();
+    let parsed: Vec<_> = lines
+        .lines()
+        .map(|line| parser.parse(line.as_bytes()).unwrap())
+        .collect();
+    let flows: Vec<_> = parsed
+        .into_iter()
+        .filter(|parsed| *parsed != Parsed::Other)
+        .collect();
     assert_eq!(flows, [Parsed::Flow(1_500_000_000), Parsed::Flow(2_500_000_000)]);
 }
 
@@ -162,7 +190,10 @@ fn mid_stream_the_originator_is_who_has_the_unknown_port() {
     let slice = slice(&json(
         r#""proto":"tcp","conn_state":"OTH","history":"DTadtAtT","orig_pkts":76,"orig_ip_bytes":4184,"resp_pkts":84,"resp_ip_bytes":26714"#,
     ));
-    assert_eq!((slice.initiator.port, slice.basis, slice.outcome), (40000, InitiatorBasis::Port, Outcome::Accepted));
+    assert_eq!(
+        (slice.initiator.port, slice.basis, slice.outcome),
+        (40000, InitiatorBasis::Port, Outcome::Accepted)
+    );
 }
 
 #[test]
@@ -195,11 +226,20 @@ fn echoes_are_one_connection_and_errors_go_one_way() {
         .replace("443", &code.to_string()))
     };
     let ping = icmp(["192.0.2.1", "198.51.100.7"], 8, 0, 2);
-    assert_eq!((ping.protocol, ping.initiator.port, ping.responder.port), (ICMP, 8, 0));
+    assert_eq!(
+        (ping.protocol, ping.initiator.port, ping.responder.port),
+        (ICMP, 8, 0)
+    );
     assert_eq!((ping.outcome, ping.reverse.packets), (Outcome::Accepted, 2));
-    assert_eq!(icmp(["192.0.2.1", "198.51.100.7"], 8, 0, 0).outcome, Outcome::Unanswered);
+    assert_eq!(
+        icmp(["192.0.2.1", "198.51.100.7"], 8, 0, 0).outcome,
+        Outcome::Unanswered
+    );
     let ping6 = icmp(["2001:db8::1", "2001:db8::2"], 128, 0, 2);
-    assert_eq!((ping6.protocol, ping6.initiator.port, ping6.outcome), (ICMPV6, 128, Outcome::Accepted));
+    assert_eq!(
+        (ping6.protocol, ping6.initiator.port, ping6.outcome),
+        (ICMPV6, 128, Outcome::Accepted)
+    );
     let unreachable = icmp(["192.0.2.1", "198.51.100.7"], 3, 3, 0);
     assert_eq!((unreachable.initiator.port, unreachable.responder.port), (3, 3));
 }
@@ -215,7 +255,10 @@ fn what_was_not_counted_is_taken_from_the_history_and_told() {
     assert_eq!((forward.counters.packets, forward.counters.l3_bytes), (4, 100));
     assert_eq!((reverse.counters.packets, reverse.counters.l3_bytes), (4, 0));
     let (mut gathered, mut interfaces) = (Gathered::default(), Interfaces::default());
-    assert!(matches!(parser.count(&mut gathered, &mut interfaces), Some(What::PacketsTaken)));
+    assert!(matches!(
+        parser.count(&mut gathered, &mut interfaces),
+        Some(What::PacketsTaken)
+    ));
     assert!(parser.count(&mut gathered, &mut interfaces).is_none());
 }
 
@@ -226,7 +269,10 @@ fn a_protocol_without_a_number_is_kept_and_told() {
     parser.parse(line.as_bytes()).unwrap();
     assert_eq!(parser.records[0].key.protocol, 255);
     let (mut gathered, mut interfaces) = (Gathered::default(), Interfaces::default());
-    assert!(matches!(parser.count(&mut gathered, &mut interfaces), Some(What::ProtocolTaken)));
+    assert!(matches!(
+        parser.count(&mut gathered, &mut interfaces),
+        Some(What::ProtocolTaken)
+    ));
     let known = line.replace("\"conn_state\"", "\"ip_proto\":2,\"conn_state\"");
     parser.parse(known.as_bytes()).unwrap();
     assert_eq!(parser.records[0].key.protocol, 2);
@@ -235,7 +281,8 @@ fn a_protocol_without_a_number_is_kept_and_told() {
 
 #[test]
 fn logs_of_other_things_are_told_once_and_left_out() {
-    let dns_columns = format!("{HEADER}#fields\tts\tuid\tid.orig_h\tid.orig_p\tproto\tquery\n1\tC\t192.0.2.1\t1\tudp\tx\n");
+    let dns_columns =
+        format!("{HEADER}#fields\tts\tuid\tid.orig_h\tid.orig_p\tproto\tquery\n1\tC\t192.0.2.1\t1\tudp\tx\n");
     let dns_json = r#"{"ts":1.5,"id.orig_h":"192.0.2.1","id.orig_p":1,"id.resp_h":"192.0.2.2","id.resp_p":53,"proto":"udp","query":"x"}"#;
     let stream = r#"{"_path":"dns","ts":1.5,"history":"x"}"#;
     for log in [&dns_columns, dns_json, stream] {
@@ -252,13 +299,34 @@ fn logs_of_other_things_are_told_once_and_left_out() {
 fn a_fault_names_the_field() {
     let fields = "#fields\tts\tid.orig_h\tid.orig_p\tid.resp_h\tid.resp_p\tproto\tconn_state\torig_pkts";
     let cases = [
-        ("1\t192.0.2.1\t1\t192.0.2.2\t2\ttcp\tSF".to_owned(), "7 columns instead of 8: the line was cut"),
-        ("-\t192.0.2.1\t1\t192.0.2.2\t2\ttcp\tSF\t1".to_owned(), "ts is missing"),
-        ("x\t192.0.2.1\t1\t192.0.2.2\t2\ttcp\tSF\t1".to_owned(), "ts is no time after 1970 that can be read"),
-        ("1\t192.0.2.1\t1\t192.0.2.2\t70000\ttcp\tSF\t1".to_owned(), "id.resp_p is no number, or too large"),
-        ("1\t192.0.2.1\t1\tfe80::1\t2\ttcp\tSF\t1".to_owned(), "id.resp_h is of another IP version than the source"),
-        ("1\t192.0.2.1\t1\t192.0.2.2\t2\ttcpp\tSF\t1".to_owned(), "proto is no IP protocol"),
-        (json(r#""proto":"tcp","conn_state":"SF","orig_pkts":1.5"#), "orig_pkts is no number, or too large"),
+        (
+            "1\t192.0.2.1\t1\t192.0.2.2\t2\ttcp\tSF".to_owned(),
+            "7 columns instead of 8: the line was cut",
+        ),
+        (
+            "-\t192.0.2.1\t1\t192.0.2.2\t2\ttcp\tSF\t1".to_owned(),
+            "ts is missing",
+        ),
+        (
+            "x\t192.0.2.1\t1\t192.0.2.2\t2\ttcp\tSF\t1".to_owned(),
+            "ts is no time after 1970 that can be read",
+        ),
+        (
+            "1\t192.0.2.1\t1\t192.0.2.2\t70000\ttcp\tSF\t1".to_owned(),
+            "id.resp_p is no number, or too large",
+        ),
+        (
+            "1\t192.0.2.1\t1\tfe80::1\t2\ttcp\tSF\t1".to_owned(),
+            "id.resp_h is of another IP version than the source",
+        ),
+        (
+            "1\t192.0.2.1\t1\t192.0.2.2\t2\ttcpp\tSF\t1".to_owned(),
+            "proto is no IP protocol",
+        ),
+        (
+            json(r#""proto":"tcp","conn_state":"SF","orig_pkts":1.5"#),
+            "orig_pkts is no number, or too large",
+        ),
         (
             json(r#""proto":"tcp","conn_state":"SF","duration":1e300"#),
             "duration is no time after 1970 that can be read",
