@@ -298,8 +298,8 @@ fn special(bytes: &[u8]) -> Option<usize> {
     let (words, rest) = bytes.as_chunks();
     for (index, word) in words.iter().enumerate() {
         let word = u64::from_le_bytes(*word);
-        let quotes = zeros(word ^ ONES * u64::from(b'"'));
-        let backslashes = zeros(word ^ ONES * u64::from(b'\\'));
+        let quotes = zeros(word ^ (ONES * u64::from(b'"')));
+        let backslashes = zeros(word ^ (ONES * u64::from(b'\\')));
         let controls = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
         let found = quotes | backslashes | controls;
         if found != 0 {
