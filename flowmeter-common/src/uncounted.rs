@@ -69,8 +69,8 @@ pub struct Count {
 
 impl Count {
     fn add(&mut self, other: Self) {
-        self.packets += other.packets;
-        self.wire_bytes += other.wire_bytes;
+        self.packets = self.packets.saturating_add(other.packets);
+        self.wire_bytes = self.wire_bytes.saturating_add(other.wire_bytes);
     }
 }
 

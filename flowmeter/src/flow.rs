@@ -169,15 +169,15 @@ pub struct Slice {
 
 impl Slice {
     pub fn packets(&self) -> u64 {
-        self.forward.packets + self.reverse.packets
+        self.forward.packets.saturating_add(self.reverse.packets)
     }
 
     pub fn l3_bytes(&self) -> u64 {
-        self.forward.l3_bytes + self.reverse.l3_bytes
+        self.forward.l3_bytes.saturating_add(self.reverse.l3_bytes)
     }
 
     pub fn wire_bytes(&self) -> u64 {
-        self.forward.wire_bytes + self.reverse.wire_bytes
+        self.forward.wire_bytes.saturating_add(self.reverse.wire_bytes)
     }
 }
 

@@ -98,6 +98,11 @@ impl Pipeline {
         batch.clear();
     }
 
+    /// Takes slices that another meter has written; leaves `slices` empty. Their packets are counted in batches.
+    pub fn take_slices(&mut self, slices: &mut Vec<Slice>) {
+        self.slices.append(slices);
+    }
+
     /// Ends an interval, from its start to just before its end in nanoseconds since the Unix epoch, and writes its
     /// events.
     ///

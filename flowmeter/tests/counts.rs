@@ -9,13 +9,14 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::Path,
+    rc::Rc,
     time::Duration,
 };
 
 use flowmeter::{
     capture::{
         input::BytesRead,
-        replay::{CaptureSource, FileSource, Replay},
+        replay::{CaptureSource, FileSource, Reader, Replay},
     },
     config::Tunnels,
 };
@@ -28,9 +29,8 @@ struct Counts {
 }
 
 fn counted(path: &Path) -> Counts {
-    let source = FileSource::new(path, &BytesRead::default(), |file, input| {
-        Box::new(CaptureSource::new(file, input))
-    });
+    let reader: Reader = Rc::new(|file, input| Box::new(CaptureSource::new(file, input)));
+    let source = FileSource::new(path, &BytesRead::default(), &reader);
     let mut replay = Replay::new(vec![Box::new(source)], Duration::MAX, Tunnels::Outer);
     let mut counts = Counts::default();
     let mut tuples = BTreeSet::new();

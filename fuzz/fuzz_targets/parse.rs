@@ -11,7 +11,7 @@ mod seeds;
 /// An IPv6 extension header of the greatest length, then the longest transport header.
 const LONGEST_HEADERS: usize = 256 * 8 + 60;
 
-fuzz_target!(init: seeds::write(), |data: &[u8]| {
+fuzz_target!(init: seeds::write(seeds::frames), |data: &[u8]| {
     // What is beside the frame comes first: the kind of link, then the numbers of a super-packet.
     let Some((&[kind, offset, segments, size, tag_length], frame)) = data.split_first_chunk::<5>() else {
         return;

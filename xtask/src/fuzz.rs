@@ -1,4 +1,4 @@
-//! `fuzz`: libFuzzer over the frame parser.
+//! `fuzz`: libFuzzer over the frame parser and the readers of captures and logs.
 //!
 //! `fuzz/` is laid out as for cargo-fuzz, which works too; this command needs neither it nor a nightly
 //! compiler. Coverage is what libFuzzer needs, and that is a stable option of the compiler; the address

@@ -38,7 +38,7 @@ enum Command {
     Demo(demo::Args),
     /// Check format and lints, then run every test; those that need root are skipped by name without it
     Test(test::Args),
-    /// Fuzz the frame parser with libFuzzer
+    /// Fuzz the frame parser, or a reader of files, with libFuzzer
     Fuzz(fuzz::Args),
 }
 

@@ -61,35 +61,34 @@ impl Aggregate {
         }
     }
 
-    /// Adds what another meter has counted.
-    pub fn record(&mut self, record: &FlowRecord) {
-        let FlowRecord { key, counters } = record;
-        let seen = Count {
-            packets: counters.packets,
-            wire_bytes: counters.wire_bytes,
-        };
-        add(&mut self.interfaces.entry(key.ifindex).or_default().seen, seen);
-        self.flows.entry(*key).or_default().merge(counters);
+    /// Adds to what an interface has seen, and to no flow.
+    pub fn seen(&mut self, ifindex: u32, packets: u64, wire_bytes: u64) {
+        let seen = Count { packets, wire_bytes };
+        add(&mut self.interfaces.entry(ifindex).or_default().seen, seen);
+    }
+
+    /// Flows so far.
+    pub fn len(&self) -> usize {
+        self.flows.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.flows.is_empty()
     }
 
     fn flow(&mut self, key: FlowKey, sizes: Sizes, tcp_flags: u8, time_ns: u64) {
-        let seen = Count {
-            packets: u64::from(sizes.packets),
-            wire_bytes: sizes.wire_bytes,
-        };
-        add(&mut self.interfaces.entry(key.ifindex).or_default().seen, seen);
+        self.seen(key.ifindex, u64::from(sizes.packets), sizes.wire_bytes);
         let counters = FlowCounters::first(sizes, tcp_flags, time_ns);
         self.flows.entry(key).or_default().merge(&counters);
     }
 
-    /// Hands over what was counted, sorted by key, and starts anew.
+    /// Hands over what was counted and starts anew. Records are in no order.
     pub fn take(&mut self) -> Batch {
-        let mut records: Vec<_> = self
+        let records = self
             .flows
             .drain()
             .map(|(key, counters)| FlowRecord { key, counters })
             .collect();
-        records.sort_unstable_by_key(|record| record.key);
         let interfaces = std::mem::take(&mut self.interfaces)
             .into_iter()
             .map(|(ifindex, counters)| InterfaceBatch { ifindex, counters })
@@ -226,7 +225,9 @@ mod tests {
                 for &(port, flags, extra, time_ns) in packets {
                     aggregate.frame(1, Link::Ip, &packet(port, flags, extra), 40 + u32::from(extra), time_ns);
                 }
-                aggregate.take().records
+                let mut records = aggregate.take().records;
+                records.sort_unstable_by_key(|record| record.key);
+                records
             };
             let mut other = packets.clone();
             other.rotate_left(rotate.index(packets.len()));

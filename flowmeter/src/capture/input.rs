@@ -3,11 +3,13 @@
 use std::{
     fs::File,
     io::{self, BufReader, Cursor, Read},
+    os::fd::AsFd,
     path::Path,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::SystemTime,
 };
 
 use flate2::read::MultiGzDecoder;
@@ -25,6 +27,7 @@ const HEAD: usize = 4096;
 pub struct Input {
     head: Cursor<Vec<u8>>,
     rest: Box<dyn Read>,
+    modified: SystemTime,
 }
 
 impl Input {
@@ -34,16 +37,20 @@ impl Input {
     /// Those of opening and of reading the start.
     pub fn open(path: &Path, read: BytesRead) -> io::Result<Self> {
         if path == Path::new("-") {
-            Self::new(Counted {
-                inner: io::stdin(),
-                read,
-            })
-        } else {
-            Self::new(Counted {
-                inner: File::open(path)?,
-                read,
-            })
+            let modified = File::from(io::stdin().as_fd().try_clone_to_owned()?)
+                .metadata()?
+                .modified()?;
+            let inner = io::stdin();
+            return Ok(Self {
+                modified,
+                ..Self::new(Counted { inner, read })?
+            });
         }
+        let inner = File::open(path)?;
+        Ok(Self {
+            modified: inner.metadata()?.modified()?,
+            ..Self::new(Counted { inner, read })?
+        })
     }
 
     /// # Errors
@@ -69,7 +76,13 @@ impl Input {
         Ok(Self {
             head: Cursor::new(head),
             rest,
+            modified: SystemTime::UNIX_EPOCH,
         })
+    }
+
+    /// When the file was last written to; for a pipe, when its last bytes were. The epoch for other readers.
+    pub const fn modified(&self) -> SystemTime {
+        self.modified
     }
 
     /// The first bytes of the content, up to 4,096, whether or not they were read.

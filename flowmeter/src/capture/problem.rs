@@ -2,6 +2,8 @@
 
 use std::io;
 
+use super::log::Fault;
+
 /// One thing that was wrong with one file. What could be read of it is used all the same.
 #[derive(Debug, thiserror::Error)]
 #[error("{file}: at byte {offset}: {what}")]
@@ -36,11 +38,53 @@ pub enum What {
     UnknownLinkType(u16),
     #[error("frames without a usable time stamp take the time of the frame before")]
     NoTime,
+    #[error("line {number}: {fault}; it was left out")]
+    Line { number: u64, fault: Fault },
+    #[error("{lines} more lines that cannot be read were left out")]
+    MoreLines { lines: u64 },
+    #[error("neither a capture nor a log of a known format")]
+    UnknownFormat,
+    #[error("a log of Zeek, but not of connections: it was left out")]
+    OtherZeekLog,
+    #[error("records without a time take {}, {from}", shown(*.time_ns))]
+    TimeTaken { time_ns: u64, from: TimeFrom },
+    #[error("times without a zone were read as those of {zone}; set TZ for another zone")]
+    ZoneTaken { zone: String },
+    #[error("packets were not counted by the meter that wrote this: the least number that sent it is taken")]
+    PacketsTaken,
+    #[error("connections of a protocol that is not told are taken as protocol 255")]
+    ProtocolTaken,
+    #[error("one packet in {rate} was counted by the meter that wrote this: counts are not scaled up")]
+    Sampled { rate: u32 },
+}
+
+/// Where the time of records that have none is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TimeFrom {
+    #[error("the start that was asked for")]
+    Given,
+    #[error("the file's last modification; --start gives another")]
+    Modified,
+}
+
+/// RFC 3339, UTC.
+fn shown(ns: u64) -> jiff::Timestamp {
+    jiff::Timestamp::from_nanosecond(i128::from(ns)).unwrap_or_default()
 }
 
 impl Problem {
     /// True if something that the file holds, or held, was not counted at all.
     pub const fn is_loss(&self) -> bool {
-        !matches!(self.what, What::UnknownLinkType(_) | What::NoTime)
+        !matches!(
+            self.what,
+            What::UnknownLinkType(_)
+                | What::NoTime
+                | What::OtherZeekLog
+                | What::TimeTaken { .. }
+                | What::ZoneTaken { .. }
+                | What::PacketsTaken
+                | What::ProtocolTaken
+                | What::Sampled { .. }
+        )
     }
 }

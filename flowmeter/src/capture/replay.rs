@@ -1,10 +1,18 @@
 //! Files to batches: several sources merged by time and cut into intervals of event time.
 //!
 //! Intervals start at multiples of their length since the Unix epoch, so that they do not depend on which
-//! files are read together.
+//! files are read together. An item belongs to the interval of its last packet. What an interval holds does
+//! not depend on the order of its items, and neither do the numbers of the interfaces.
+//!
+//! Captures are as good as sorted, so an interval is handed out as soon as the next but one has begun. Logs
+//! are not: a line is written when its connection has ended, some are sorted by start, others by nothing.
+//! As long as one is read, intervals are kept open until they hold [`MAX_OPEN_FLOWS`] together; then the
+//! earliest goes. So a log of up to that many flows comes out exactly, whatever its order, and memory is
+//! bounded for a larger one.
 
 mod captured;
 mod file;
+mod interfaces;
 
 use std::{
     cmp::Reverse,
@@ -14,12 +22,20 @@ use std::{
     time::Duration,
 };
 
+use bytemuck::bytes_of;
 pub use captured::CaptureSource;
 pub use file::{FileSource, Reader};
-use indexmap::IndexSet;
+use flowmeter_common::{FlowCounters, FlowKey};
+pub use interfaces::Interfaces;
 
-use super::{aggregate::Aggregate, problem::Problem};
-use crate::{config::Tunnels, flow::Batch};
+use super::{aggregate::Aggregate, log::LineCounts, problem::Problem};
+use crate::{
+    config::Tunnels,
+    flow::{Batch, FlowRecord, Slice},
+};
+
+/// How many flow records and slices may wait for their interval to be complete, about 150 bytes each.
+pub const MAX_OPEN_FLOWS: usize = 1 << 20;
 
 /// A file that is read item by item, a frame or a line.
 pub trait Source {
@@ -30,37 +46,87 @@ pub trait Source {
     fn advance(&mut self) -> Result<Option<u64>, Problem>;
 
     /// Adds the item that was gone to, and returns what is to be told about it.
-    fn count(&mut self, into: &mut Aggregate, interfaces: &mut Interfaces) -> Option<Problem>;
+    fn count(&mut self, into: &mut Gathered, interfaces: &mut Interfaces) -> Option<Problem>;
+
+    /// False if a later item may be of any earlier time. Known once the first item was gone to.
+    fn sorted(&self) -> bool {
+        true
+    }
+
+    /// What became of the lines so far, if it is a log.
+    fn lines(&self) -> LineCounts {
+        LineCounts::default()
+    }
 }
 
-/// The observation points of a replay. The same name in two files is the same interface.
+/// What the items of one interval add up to.
 #[derive(Debug, Default)]
-pub struct Interfaces {
-    names: IndexSet<String>,
+pub struct Gathered {
+    pub flows: Aggregate,
+    /// What another meter has counted, to be added up at the end: most flows stand in a log once, and then
+    /// sorting is cheaper than looking each up.
+    records: Vec<FlowRecord>,
+    /// What has been through a tracker already.
+    slices: Vec<Slice>,
+    synthetic: bool,
 }
 
-impl Interfaces {
-    /// The index that stands in flow keys, from 1 on.
-    pub fn ifindex(&mut self, name: &str) -> u32 {
-        let index = self
-            .names
-            .get_index_of(name)
-            .unwrap_or_else(|| self.names.insert_full(name.to_owned()).0);
-        u32::try_from(index + 1).unwrap_or(u32::MAX)
+impl Gathered {
+    pub fn new(tunnels: Tunnels) -> Self {
+        Self {
+            flows: Aggregate::new(tunnels),
+            ..Self::default()
+        }
     }
 
-    /// Empty for an index that was never handed out.
-    pub fn name(&self, ifindex: u32) -> &str {
-        let index = (ifindex as usize).checked_sub(1);
-        index
-            .and_then(|index| self.names.get_index(index))
-            .map_or("", String::as_str)
+    /// Adds what another meter has counted. It counts as seen.
+    pub fn record(&mut self, record: &FlowRecord) {
+        let FlowCounters {
+            packets, wire_bytes, ..
+        } = record.counters;
+        self.flows.seen(record.key.ifindex, packets, wire_bytes);
+        self.records.push(*record);
     }
 
-    /// Index and name of each, in the order in which they were met.
-    pub fn iter(&self) -> impl Iterator<Item = (u32, &str)> {
-        (1..).zip(self.names.iter().map(String::as_str))
+    /// Adds a connection's traffic as another meter has written it. It counts as seen. `synthetic` if it was
+    /// made up.
+    pub fn slice(&mut self, slice: Slice, synthetic: bool) {
+        self.synthetic |= synthetic;
+        self.flows
+            .seen(slice.ifindex, slice.packets(), slice.wire_bytes());
+        self.slices.push(slice);
     }
+
+    fn len(&self) -> usize {
+        self.flows.len() + self.records.len() + self.slices.len()
+    }
+
+    /// Everything of the interval, in no order.
+    fn take(self) -> (Batch, Vec<Slice>) {
+        let mut flows = self.flows;
+        let mut batch = flows.take();
+        batch.records.extend(self.records);
+        (batch, self.slices)
+    }
+}
+
+/// Sorts by key, and adds up what has the same.
+fn add_up(records: &mut Vec<FlowRecord>) {
+    // The addresses are compared as numbers first, which is the same order in less time.
+    let order = |record: &FlowRecord| {
+        let FlowKey {
+            source, destination, ..
+        } = record.key;
+        (u128::from_be_bytes(source), u128::from_be_bytes(destination))
+    };
+    records.sort_unstable_by(|a, b| order(a).cmp(&order(b)).then_with(|| a.key.cmp(&b.key)));
+    records.dedup_by(|record, kept| {
+        let same = record.key == kept.key;
+        if same {
+            kept.counters.merge(&record.counters);
+        }
+        same
+    });
 }
 
 /// What was seen from `start_ns` to just before `end_ns`.
@@ -69,14 +135,18 @@ pub struct Interval {
     pub start_ns: u64,
     pub end_ns: u64,
     pub batch: Batch,
-    /// Items that were more than one interval late; they are counted here, with the time that they carry.
+    /// Out of event files: the tracker has nothing to do for these. By start.
+    pub slices: Vec<Slice>,
+    /// True if some of `slices` were made up, and marked so.
+    pub synthetic: bool,
+    /// Items whose interval was handed out already; they are counted here, with the time that they carry.
     pub late_items: u64,
 }
 
 /// Sources merged by time, handed out interval by interval.
 ///
-/// An item may be up to one interval late without being counted in another interval than its own. Intervals
-/// in which nothing was seen are left out.
+/// An item of a capture may be up to one interval late without being counted in another interval than its
+/// own. Intervals in which nothing was seen are left out.
 pub struct Replay {
     sources: Vec<Box<dyn Source>>,
     /// The times of the sources' current items, the earliest first; of two the same, the earlier source's.
@@ -85,15 +155,27 @@ pub struct Replay {
     until_ns: u64,
     left_out: u64,
     tunnels: Tunnels,
-    /// By number, counted from the epoch: the latest seen and the one before.
+    /// By number, counted from the epoch.
     open: BTreeMap<u64, Open>,
+    /// The length of all of `open` together.
+    open_flows: usize,
+    max_open_flows: usize,
+    /// Intervals below were handed out.
+    floor: u64,
+    /// The latest interval of a sorted source.
+    latest: u64,
+    /// Sources that are being read and not sorted.
+    unsorted: usize,
+    /// By the numbers that sources know interfaces by, in the order in which they were met.
+    met: Interfaces,
+    /// By the numbers that are handed out.
     interfaces: Interfaces,
     problems: Vec<Problem>,
 }
 
 #[derive(Default)]
 struct Open {
-    aggregate: Aggregate,
+    gathered: Gathered,
     late_items: u64,
 }
 
@@ -107,12 +189,19 @@ impl Replay {
             left_out: 0,
             tunnels,
             open: BTreeMap::new(),
+            open_flows: 0,
+            max_open_flows: MAX_OPEN_FLOWS,
+            floor: 0,
+            latest: 0,
+            unsorted: 0,
+            met: Interfaces::default(),
             interfaces: Interfaces::default(),
             problems: Vec::new(),
         };
         for (index, source) in replay.sources.iter_mut().enumerate() {
             if let Some(time_ns) = advance(source.as_mut(), &mut replay.problems) {
                 replay.next.push(Reverse((time_ns, index)));
+                replay.unsorted += usize::from(!source.sorted());
             }
         }
         replay
@@ -131,10 +220,13 @@ impl Replay {
     /// The next interval in which something was seen, `None` at the end. Starts only ever grow.
     pub fn next_interval(&mut self) -> Option<Interval> {
         loop {
-            let latest = self.open.last_key_value().map(|(&number, _)| number);
-            if let Some(latest) = latest
-                && let Some(first) = self.open.first_entry()
-                && (*first.key() + 1 < latest || self.next.is_empty())
+            if let Some(first) = self.open.first_entry()
+                && (self.next.is_empty()
+                    || if self.unsorted > 0 {
+                        self.open_flows > self.max_open_flows
+                    } else {
+                        *first.key() + 1 < self.latest
+                    })
             {
                 let (number, open) = first.remove_entry();
                 return Some(self.close(number, open));
@@ -154,13 +246,17 @@ impl Replay {
             self.leave_out();
             return true;
         }
-        let latest = self.open.last_key_value().map_or(0, |(&number, _)| number);
         let wanted = time_ns / self.interval_ns;
-        let number = wanted.max(latest.saturating_sub(1));
+        let number = if self.unsorted > 0 {
+            wanted.max(self.floor)
+        } else {
+            wanted.max(self.floor).max(self.latest.saturating_sub(1))
+        };
         let open = self.open.entry(number).or_insert_with(|| Open {
-            aggregate: Aggregate::new(self.tunnels),
+            gathered: Gathered::new(self.tunnels),
             late_items: 0,
         });
+        let before = open.gathered.len();
         while let Some(mut top) = self.next.peek_mut() {
             let Reverse((time_ns, index)) = *top;
             if time_ns / self.interval_ns != wanted || time_ns >= self.until_ns {
@@ -171,15 +267,21 @@ impl Replay {
                 continue;
             };
             open.late_items += u64::from(wanted < number);
+            if source.sorted() {
+                self.latest = self.latest.max(number);
+            }
             self.problems
-                .extend(source.count(&mut open.aggregate, &mut self.interfaces));
+                .extend(source.count(&mut open.gathered, &mut self.met));
+            let unsorted = !source.sorted();
             match advance(source.as_mut(), &mut self.problems) {
                 Some(time_ns) => *top = Reverse((time_ns, index)),
                 None => {
                     PeekMut::pop(top);
+                    self.unsorted -= usize::from(unsorted);
                 }
             }
         }
+        self.open_flows += open.gathered.len() - before;
         true
     }
 
@@ -190,26 +292,42 @@ impl Replay {
         };
         let Reverse((_, index)) = *top;
         self.left_out += 1;
-        let next = self
-            .sources
-            .get_mut(index)
-            .and_then(|source| advance(source.as_mut(), &mut self.problems));
-        match next {
+        let Some(source) = self.sources.get_mut(index) else {
+            PeekMut::pop(top);
+            return;
+        };
+        let unsorted = !source.sorted();
+        match advance(source.as_mut(), &mut self.problems) {
             Some(time_ns) => *top = Reverse((time_ns, index)),
             None => {
                 PeekMut::pop(top);
+                self.unsorted -= usize::from(unsorted);
             }
         }
     }
 
-    fn close(&self, number: u64, mut open: Open) -> Interval {
+    fn close(&mut self, number: u64, open: Open) -> Interval {
+        self.open_flows -= open.gathered.len();
+        self.floor = number + 1;
+        let synthetic = open.gathered.synthetic;
+        let (mut batch, mut slices) = open.gathered.take();
+        self.interfaces.settle(&self.met, &mut batch, &mut slices);
+        add_up(&mut batch.records);
+        slices.sort_unstable_by(|a, b| sort_key(a).cmp(&sort_key(b)));
         let start_ns = number * self.interval_ns;
         Interval {
             start_ns,
             end_ns: start_ns.saturating_add(self.interval_ns),
-            batch: open.aggregate.take(),
+            batch,
+            slices,
+            synthetic,
             late_items: open.late_items,
         }
+    }
+
+    /// What became of the lines of all logs so far.
+    pub fn lines(&self) -> LineCounts {
+        self.sources.iter().map(|source| source.lines()).sum()
     }
 
     /// The observation points that were met so far.
@@ -230,6 +348,14 @@ fn advance(source: &mut dyn Source, problems: &mut Vec<Problem>) -> Option<u64> 
             Err(problem) => problems.push(problem),
         }
     }
+}
+
+/// Tells any two slices apart that differ in their events; the end of a connection comes last.
+fn sort_key(slice: &Slice) -> impl Ord + '_ {
+    let id = (slice.start_ns, slice.id, slice.last_ns, slice.end.is_some());
+    let ends = (slice.ifindex, slice.protocol, slice.initiator, slice.responder);
+    let counters = (bytes_of(&slice.forward), bytes_of(&slice.reverse));
+    (id, ends, counters, slice.outcome, slice.basis, slice.end)
 }
 
 /// The files that `path` stands for: itself, or, for a directory, every file below it in the order of their

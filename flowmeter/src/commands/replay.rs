@@ -9,12 +9,14 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use jiff::tz::TimeZone;
 
 use crate::{
     capture::{
-        input::{BytesRead, Input},
+        format::{Format, Reading},
+        input::BytesRead,
         problem::Problem,
-        replay::{self, CaptureSource, FileSource, Replay, Source},
+        replay::{self, FileSource, Replay, Source},
     },
     cli,
     emit::{Closed, FileAccount, Summary},
@@ -33,9 +35,15 @@ pub(super) fn run(arguments: &cli::Replay) -> Result<()> {
     }
     let bytes_read = BytesRead::default();
     let progress = progress(&files);
+    let reading = Reading {
+        format: Format::Auto,
+        start_ns: None,
+        zone: TimeZone::system(),
+    };
+    let reader = reading.reader();
     let sources = files
         .iter()
-        .map(|file| Box::new(FileSource::new(file, &bytes_read, open)) as Box<dyn Source>)
+        .map(|file| Box::new(FileSource::new(file, &bytes_read, &reader)) as Box<dyn Source>)
         .collect();
     let mut replay = Replay::new(sources, config.capture.interval, config.capture.tunnels);
     if let Some(until) = arguments.until {
@@ -55,6 +63,10 @@ pub(super) fn run(arguments: &cli::Replay) -> Result<()> {
         }
         late_items += interval.late_items;
         pipeline.take(&mut interval.batch);
+        pipeline.take_slices(&mut interval.slices);
+        if interval.synthetic {
+            pipeline.mark_synthetic();
+        }
         let span = interval.start_ns..interval.end_ns;
         next = replay.next_interval();
         if next.is_none() {
@@ -104,10 +116,6 @@ fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
         files.extend(found);
     }
     Ok(files)
-}
-
-fn open(file: String, input: Input) -> Box<dyn Source> {
-    Box::new(CaptureSource::new(file, input))
 }
 
 /// A bar with rate and time left on a terminal, nothing elsewhere.

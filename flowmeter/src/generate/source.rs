@@ -9,9 +9,8 @@ use super::{
     packets::{Packet, Packets},
 };
 use crate::capture::{
-    aggregate::Aggregate,
     problem::Problem,
-    replay::{Interfaces, Source},
+    replay::{Gathered, Interfaces, Source},
 };
 
 /// The observation point that stands in events.
@@ -47,13 +46,13 @@ impl Source for GeneratedSource {
         Ok(self.current.map(|packet| self.time_ns(&packet)))
     }
 
-    fn count(&mut self, into: &mut Aggregate, interfaces: &mut Interfaces) -> Option<Problem> {
+    fn count(&mut self, into: &mut Gathered, interfaces: &mut Interfaces) -> Option<Problem> {
         let packet = self.current?;
         frame::write(&packet, &mut self.frame);
         // A frame is far shorter than that.
         let length = u32::try_from(self.frame.len()).unwrap_or(u32::MAX);
         let ifindex = interfaces.ifindex(INTERFACE);
-        into.frame(
+        into.flows.frame(
             ifindex,
             Link::Ethernet,
             &self.frame,

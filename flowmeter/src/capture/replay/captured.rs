@@ -4,9 +4,8 @@ use std::io::Read;
 
 use flowmeter_common::Uncounted;
 
-use super::{Interfaces, Source};
+use super::{Gathered, Interfaces, Source};
 use crate::capture::{
-    aggregate::Aggregate,
     link::Framing,
     pcap::Capture,
     problem::{Problem, What},
@@ -68,7 +67,7 @@ impl<R: Read> Source for CaptureSource<R> {
         self.capture.advance()
     }
 
-    fn count(&mut self, into: &mut Aggregate, interfaces: &mut Interfaces) -> Option<Problem> {
+    fn count(&mut self, into: &mut Gathered, interfaces: &mut Interfaces) -> Option<Problem> {
         let index = self.capture.frame().interface;
         let problem = match self.known.get(index) {
             Some(Some(_)) => None,
@@ -81,14 +80,14 @@ impl<R: Read> Source for CaptureSource<R> {
             .ok_or(Uncounted::NotIp)
             .and_then(|framing| framing.link(frame.data));
         match link {
-            Ok(link) => into.frame(
+            Ok(link) => into.flows.frame(
                 known.ifindex,
                 link,
                 frame.data,
                 frame.original_length,
                 frame.time_ns,
             ),
-            Err(reason) => into.uncounted(known.ifindex, reason, frame.original_length),
+            Err(reason) => into.flows.uncounted(known.ifindex, reason, frame.original_length),
         }
         problem
     }

@@ -2,18 +2,19 @@
 
 use std::{
     path::{Path, PathBuf},
+    rc::Rc,
     sync::Arc,
 };
 
-use super::{Interfaces, Source};
+use super::{Gathered, Interfaces, Source};
 use crate::capture::{
-    aggregate::Aggregate,
     input::{BytesRead, Input},
+    log::LineCounts,
     problem::{Problem, What},
 };
 
 /// Chooses the reader of a file by its content ([`Input::head`]). Given the name that problems are told with.
-pub type Reader = fn(String, Input) -> Box<dyn Source>;
+pub type Reader = Rc<dyn Fn(String, Input) -> Box<dyn Source>>;
 
 /// A file on disk, or standard input.
 ///
@@ -24,6 +25,9 @@ pub struct FileSource {
     bytes_read: BytesRead,
     reader: Reader,
     state: State,
+    sorted: bool,
+    /// Of the file once it has ended.
+    lines: LineCounts,
 }
 
 enum State {
@@ -36,12 +40,14 @@ enum State {
 
 impl FileSource {
     /// `path` may be `-` for standard input.
-    pub fn new(path: &Path, bytes_read: &BytesRead, reader: Reader) -> Self {
+    pub fn new(path: &Path, bytes_read: &BytesRead, reader: &Reader) -> Self {
         Self {
             path: path.to_owned(),
             bytes_read: Arc::clone(bytes_read),
-            reader,
+            reader: Rc::clone(reader),
             state: State::New,
+            sorted: true,
+            lines: LineCounts::default(),
         }
     }
 
@@ -62,13 +68,15 @@ impl FileSource {
         self.state = State::Ended;
         if !self.path.is_file() {
             let source = self.open(Arc::clone(&self.bytes_read))?;
+            self.sorted = source.sorted();
             self.state = State::Open(source);
             return self.advance();
         }
         let mut source = self.open(BytesRead::default())?;
         let first = source.advance();
+        self.sorted = source.sorted();
         match first {
-            Ok(None) => {}
+            Ok(None) => self.lines = source.lines(),
             Ok(Some(_)) => self.state = State::Waiting,
             // Told now; there may be items behind it.
             Err(_) => self.state = State::Open(source),
@@ -101,6 +109,7 @@ impl Source for FileSource {
             State::Open(source) => {
                 let time = source.advance();
                 if matches!(time, Ok(None)) {
+                    self.lines = source.lines();
                     self.state = State::Ended;
                 }
                 time
@@ -108,7 +117,7 @@ impl Source for FileSource {
         }
     }
 
-    fn count(&mut self, into: &mut Aggregate, interfaces: &mut Interfaces) -> Option<Problem> {
+    fn count(&mut self, into: &mut Gathered, interfaces: &mut Interfaces) -> Option<Problem> {
         if matches!(self.state, State::Waiting)
             && let Err(problem) = self.reopen()
         {
@@ -117,6 +126,17 @@ impl Source for FileSource {
         match &mut self.state {
             State::Open(source) => source.count(into, interfaces),
             _ => None,
+        }
+    }
+
+    fn sorted(&self) -> bool {
+        self.sorted
+    }
+
+    fn lines(&self) -> LineCounts {
+        match &self.state {
+            State::Open(source) => source.lines(),
+            _ => self.lines,
         }
     }
 }

@@ -6,7 +6,7 @@ use proptest::{collection::vec, prelude::*};
 use super::*;
 use crate::{
     capture::{input::BytesRead, problem::What},
-    flow::FlowRecord,
+    flow::{FlowRecord, InterfaceBatch},
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -35,7 +35,7 @@ impl Source for Log {
         Ok(Some(item.0))
     }
 
-    fn count(&mut self, into: &mut Aggregate, interfaces: &mut Interfaces) -> Option<Problem> {
+    fn count(&mut self, into: &mut Gathered, interfaces: &mut Interfaces) -> Option<Problem> {
         let (time_ns, source_port) = self.current;
         self.counted.borrow_mut().push(time_ns);
         into.record(&FlowRecord {
@@ -124,6 +124,118 @@ fn an_item_up_to_one_interval_late_is_counted_in_its_own_and_a_later_one_is_told
     assert_eq!(replayed(vec![log(&items, &counted)]), expected);
 }
 
+/// Items in any order.
+struct Unsorted(Box<dyn Source>);
+
+impl Source for Unsorted {
+    fn advance(&mut self) -> Result<Option<u64>, Problem> {
+        self.0.advance()
+    }
+
+    fn count(&mut self, into: &mut Gathered, interfaces: &mut Interfaces) -> Option<Problem> {
+        self.0.count(into, interfaces)
+    }
+
+    fn sorted(&self) -> bool {
+        false
+    }
+}
+
+/// The intervals' start in seconds, packets, and late items.
+fn bounded(sources: Vec<Box<dyn Source>>, max_open_flows: usize) -> Vec<(u64, u64, u64)> {
+    let mut replay = Replay::new(sources, Duration::from_secs(10), Tunnels::Outer);
+    replay.max_open_flows = max_open_flows;
+    let mut all = Vec::new();
+    while let Some(interval) = replay.next_interval() {
+        assert!(replay.open_flows <= max_open_flows + 1, "memory is not bounded");
+        let packets = interval
+            .batch
+            .records
+            .iter()
+            .map(|record| record.counters.packets)
+            .sum();
+        all.push((interval.start_ns / SECOND, packets, interval.late_items));
+    }
+    assert_eq!(replay.open_flows, 0);
+    all
+}
+
+#[test]
+fn unsorted_items_wait_for_each_other_as_long_as_there_is_room() {
+    let items =
+        [(500, 1), (100, 2), (900, 3), (110, 4), (105, 5), (505, 6)].map(|(s, port)| (s * SECOND, port));
+    let unsorted = || Box::new(Unsorted(log(&items, &Rc::default()))) as Box<dyn Source>;
+    let exact = [(100, 2, 0), (110, 1, 0), (500, 2, 0), (900, 1, 0)];
+    assert_eq!(bounded(vec![unsorted()], 6), exact);
+    // With room for two, the earliest go: 100 when 900 comes, 110 as it comes; 105 is too late for both.
+    let squeezed = [(100, 1, 0), (110, 1, 0), (120, 1, 1), (500, 2, 0), (900, 1, 0)];
+    assert_eq!(bounded(vec![unsorted()], 2), squeezed);
+    // A capture beside it is held back, and goes on in its own way once the log has ended.
+    let capture = log(
+        &[(100, 7), (130, 8), (160, 9)].map(|(s, port)| (s * SECOND, port)),
+        &Rc::default(),
+    );
+    let both = [
+        (100, 3, 0),
+        (110, 1, 0),
+        (130, 1, 0),
+        (160, 1, 0),
+        (500, 2, 0),
+        (900, 1, 0),
+    ];
+    assert_eq!(bounded(vec![unsorted(), capture], 9), both);
+}
+
+#[test]
+fn what_is_left_out_lets_captures_go_on() {
+    let late = Box::new(Unsorted(log(
+        &[(100 * SECOND, 1), (900 * SECOND, 2)],
+        &Rc::default(),
+    )));
+    let capture = log(
+        &[(100, 7), (130, 8), (160, 9)].map(|(s, port)| (s * SECOND, port)),
+        &Rc::default(),
+    );
+    let mut replay = Replay::new(vec![late, capture], Duration::from_secs(10), Tunnels::Outer);
+    replay.until(150 * SECOND);
+    let starts: Vec<_> = std::iter::from_fn(|| replay.next_interval())
+        .map(|interval| interval.start_ns / SECOND)
+        .collect();
+    assert_eq!(
+        (starts, replay.left_out(), replay.unsorted),
+        (vec![100, 130], 2, 0)
+    );
+}
+
+#[test]
+fn interfaces_are_numbered_by_name_whatever_was_met_first() {
+    let mut met = Interfaces::default();
+    let [b, a, c] = ["b", "a", "c"].map(|name| met.ifindex(name));
+    let mut settled = Interfaces::default();
+    let mut names = |numbers: &[u32]| {
+        let mut batch = Batch::default();
+        for &ifindex in numbers {
+            batch.interfaces.push(InterfaceBatch {
+                ifindex,
+                ..InterfaceBatch::default()
+            });
+            let mut record = FlowRecord::default();
+            record.key.ifindex = ifindex;
+            batch.records.push(record);
+        }
+        settled.settle(&met, &mut batch, &mut []);
+        let numbers: Vec<_> = batch
+            .interfaces
+            .iter()
+            .map(|interface| interface.ifindex)
+            .collect();
+        let records: Vec<_> = batch.records.iter().map(|record| record.key.ifindex).collect();
+        (numbers, records)
+    };
+    assert_eq!(names(&[b, a]), (vec![1, 2], vec![2, 1]));
+    assert_eq!(names(&[b, c]), (vec![2, 3], vec![2, 3]));
+}
+
 #[test]
 fn interfaces_of_the_same_name_are_one() {
     let mut interfaces = Interfaces::default();
@@ -184,11 +296,8 @@ const PACKET: [u8; 20] = [
 ];
 
 fn captures(paths: &[PathBuf], read: &BytesRead) -> Replay {
-    let source = |path: &PathBuf| -> Box<dyn Source> {
-        Box::new(FileSource::new(path, read, |file, input| {
-            Box::new(CaptureSource::new(file, input))
-        }))
-    };
+    let reader: Reader = Rc::new(|file, input| Box::new(CaptureSource::new(file, input)));
+    let source = |path: &PathBuf| -> Box<dyn Source> { Box::new(FileSource::new(path, read, &reader)) };
     Replay::new(
         paths.iter().map(source).collect(),
         Duration::from_secs(10),
