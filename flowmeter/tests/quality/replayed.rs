@@ -1,0 +1,81 @@
+//! A capture or log through the stages, up to findings.
+
+use std::{collections::BTreeSet, net::IpAddr, path::Path, time::Duration};
+
+use flowmeter::{
+    capture::{
+        input::{BytesRead, Input},
+        replay::{CaptureSource, FileSource, Replay, Source},
+    },
+    config::{Config, Tunnels},
+    detect::{Engine, Finding},
+    enrich::{Cast, Networks},
+    flow::Slice,
+    track::Tracker,
+};
+
+use super::zeek::ZeekSource;
+
+#[derive(Default)]
+pub(crate) struct Replayed {
+    pub(crate) findings: Vec<Finding>,
+    pub(crate) slices: u64,
+    pub(crate) hosts: BTreeSet<IpAddr>,
+    pub(crate) first_ns: u64,
+    pub(crate) last_ns: u64,
+}
+
+fn source(file: String, input: Input) -> Box<dyn Source> {
+    if ZeekSource::looks_like(input.head()) {
+        Box::new(ZeekSource::new(input))
+    } else {
+        Box::new(CaptureSource::new(file, input))
+    }
+}
+
+/// Every batch of slices of a file with the time up to which it is complete.
+pub(crate) fn slices(path: &Path, config: &Config, interval: Duration, mut each: impl FnMut(u64, Vec<Slice>)) {
+    let source = FileSource::new(path, &BytesRead::default(), source);
+    let mut replay = Replay::new(vec![Box::new(source)], interval, Tunnels::Outer);
+    let mut tracker = Tracker::new(&config.track);
+    let mut end_ns = 0;
+    while let Some(interval) = replay.next_interval() {
+        let mut slices = Vec::new();
+        tracker.ingest(&interval.batch.records, &mut slices);
+        tracker.close_interval(interval.end_ns, &mut slices);
+        end_ns = interval.end_ns;
+        each(interval.end_ns, slices);
+    }
+    let mut slices = Vec::new();
+    tracker.finish(end_ns, &mut slices);
+    each(end_ns, slices);
+}
+
+pub(crate) fn replayed(path: &Path, config: &Config, interval: Duration) -> Replayed {
+    let mut engine = Engine::new(config);
+    let networks = Networks::new(&config.networks.internal);
+    let mut replayed = Replayed {
+        first_ns: u64::MAX,
+        ..Replayed::default()
+    };
+    slices(path, config, interval, |end_ns, slices| {
+        for slice in &slices {
+            replayed.slices += 1;
+            replayed.first_ns = replayed.first_ns.min(slice.start_ns);
+            replayed.last_ns = replayed.last_ns.max(slice.last_ns);
+            replayed.hosts.extend(
+                [slice.initiator.ip, slice.responder.ip]
+                    .into_iter()
+                    .filter(|ip| networks.contains(*ip)),
+            );
+            let direction = networks.direction(slice.initiator.ip, slice.responder.ip);
+            engine.feed(slice, direction, networks.cast(slice.responder.ip) == Cast::Unicast);
+        }
+        engine.advance(end_ns);
+        replayed.findings.append(&mut engine.drain());
+    });
+    // Everything that is still open is decided, as it would be in a capture that goes on quietly.
+    engine.advance(replayed.last_ns.saturating_add(120_000_000_000));
+    replayed.findings.append(&mut engine.drain());
+    replayed
+}
