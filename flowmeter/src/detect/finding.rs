@@ -194,5 +194,44 @@ pub struct Finding {
     pub message: String,
 }
 
+impl Finding {
+    /// A start with nothing in it yet but its kind and the time of its evidence.
+    pub(super) fn new(tag: Tag, first_seen_ns: u64, last_seen_ns: u64) -> Self {
+        Self {
+            tag,
+            phase: Phase::Start,
+            episode: 0,
+            sequence: 0,
+            source: None,
+            destination: None,
+            port: None,
+            protocol: None,
+            first_seen_ns,
+            last_seen_ns,
+            score: 0,
+            confidence: Confidence::Low,
+            reasons: Vec::new(),
+            counts: Vec::new(),
+            ports: Vec::new(),
+            hosts: Vec::new(),
+            open_ports: Vec::new(),
+            period: None,
+            baseline: None,
+            visibility: Visibility::default(),
+            techniques: Vec::new(),
+            settings: Vec::new(),
+            suppressed: 0,
+            message: String::new(),
+        }
+    }
+
+    pub(super) fn reason(&mut self, id: &'static str, words: impl Into<String>) {
+        self.reasons.push(Reason {
+            id,
+            words: words.into(),
+        });
+    }
+}
+
 /// Elements in a sample of ports or hosts.
 pub const SAMPLE: usize = 16;

@@ -2,36 +2,169 @@
 //!
 //! Pure: no clock, no randomness, no I/O. Time is that of the packets. The same slices give the same findings
 //! whatever order a batch has, and findings about the same hosts whatever the drain interval.
+//!
+//! A slice goes through [`contact`] (connections with an outcome) to the detectors, one file each. What they see
+//! becomes an episode, which tells a start, updates and an end.
 
+mod contact;
+mod episode;
 mod finding;
+mod roles;
+mod scan;
+mod settings;
+mod sketch;
+mod table;
 
+pub use episode::REASONS;
 pub use finding::{Baseline, Confidence, Count, Finding, Period, Phase, Reason, SAMPLE, Tag, Visibility};
 
-use crate::{config::Config, enrich::Direction, flow::Slice};
+use contact::{Contact, Contacts, Event, Seen, Verdict};
+use episode::Episodes;
+use roles::Roles;
+use settings::Settings;
+
+use crate::{config::{Config, Detect}, enrich::Direction, flow::Slice};
+
+/// What detectors share.
+struct Context<'a> {
+    settings: &'a Settings,
+    roles: &'a Roles,
+    episodes: &'a mut Episodes,
+}
+
+impl<'a> Context<'a> {
+    /// The settings for the inside end of a connection, the initiator's if both are.
+    fn settings_of(&self, contact: &Contact) -> &'a Detect {
+        self.settings.of(if contact.source_inside() { contact.source } else { contact.target })
+    }
+}
+
+/// How full a table is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    pub table: &'static str,
+    pub used: usize,
+    pub capacity: usize,
+    /// Entries that had to make room since the state began.
+    pub evicted: u64,
+}
 
 /// All detectors and what they remember.
 #[derive(Debug)]
 pub struct Engine {
-    findings: Vec<Finding>,
+    settings: Settings,
+    batch: Vec<Seen>,
+    contacts: Contacts,
+    roles: Roles,
+    episodes: Episodes,
+    detectors: Detectors,
+    watermark_ns: u64,
+    next_tick_ns: u64,
 }
 
+#[derive(Debug)]
+struct Detectors {
+    scan: scan::Scan,
+}
+
+/// How often state that has expired is looked for.
+const TICK_NS: u64 = 600_000_000_000;
+
 impl Engine {
-    pub fn new(_config: &Config) -> Self {
-        Self { findings: Vec::new() }
+    pub fn new(config: &Config) -> Self {
+        Self::with_seed(config, 0)
+    }
+
+    /// `seed` keeps an attacker from choosing addresses that collide; findings depend on it only where a table is
+    /// full.
+    pub fn with_seed(config: &Config, seed: u64) -> Self {
+        let share = |percent: u64| config.detect.memory_bytes / 100 * percent;
+        Self {
+            settings: Settings::new(config),
+            batch: Vec::new(),
+            contacts: Contacts::new(share(35)),
+            roles: Roles::new(share(5)),
+            episodes: Episodes::new(share(4)),
+            detectors: Detectors {
+                scan: scan::Scan::new(share(20), seed),
+            },
+            watermark_ns: 0,
+            next_tick_ns: 0,
+        }
     }
 
     /// Takes one slice; `unicast` is false if its responder is a multicast or broadcast address. Nothing is
     /// decided before [`Engine::advance`].
-    pub fn feed(&mut self, _slice: &Slice, _direction: Direction, _unicast: bool) {}
+    pub fn feed(&mut self, slice: &Slice, direction: Direction, unicast: bool) {
+        // Fragments after the first have no ports: they would be contacts on port 0.
+        if !slice.fragment {
+            self.batch.push(Seen::new(slice, direction, unicast));
+        }
+    }
 
     /// Packets that were not counted since the last [`Engine::advance`], told in findings.
-    pub fn note_loss(&mut self, _packets: u64) {}
+    pub fn note_loss(&mut self, packets: u64) {
+        self.episodes.visibility.lost_packets += packets;
+    }
 
     /// Everything up to `watermark_ns` was fed.
-    pub fn advance(&mut self, _watermark_ns: u64) {}
+    pub fn advance(&mut self, watermark_ns: u64) {
+        let mut batch = std::mem::take(&mut self.batch);
+        batch.sort_unstable_by_key(Seen::order);
+        let Self {
+            settings,
+            contacts,
+            roles,
+            episodes,
+            detectors,
+            ..
+        } = self;
+        let mut tell = |time_ns: u64, event: Event, contact: &Contact| {
+            if matches!(event, Event::Settled) && contact.verdict == Verdict::Accepted {
+                roles.learn(contact);
+            }
+            let mut context = Context { settings, roles, episodes };
+            detectors.scan.event(time_ns, &event, contact, &mut context);
+        };
+        for seen in &batch {
+            contacts.take(seen, &mut tell);
+        }
+        self.watermark_ns = self.watermark_ns.max(watermark_ns);
+        contacts.pass(self.watermark_ns, &mut tell);
+        batch.clear();
+        self.batch = batch;
+        self.episodes.tick(&self.settings, self.watermark_ns);
+        if self.watermark_ns >= self.next_tick_ns {
+            self.next_tick_ns = self.watermark_ns.saturating_add(TICK_NS);
+            self.detectors.scan.tick(self.watermark_ns);
+        }
+        self.episodes.visibility.lost_packets = 0;
+    }
 
     /// The findings since the last call, in the order in which they were made.
     pub fn drain(&mut self) -> Vec<Finding> {
-        std::mem::take(&mut self.findings)
+        std::mem::take(&mut self.episodes.findings)
+    }
+
+    /// How full the tables are, for the statistics event.
+    pub fn usage(&self) -> Vec<Usage> {
+        [
+            ("contacts", self.contacts.usage()),
+            ("roles", self.roles.usage()),
+            ("episodes", self.episodes.usage()),
+            ("possible_port_scan", self.detectors.scan.usage()),
+        ]
+        .map(|(table, (used, capacity, evicted))| Usage {
+            table,
+            used,
+            capacity,
+            evicted,
+        })
+        .to_vec()
+    }
+
+    /// How often each entry of `detect.allow` kept a finding back, in the order of the list.
+    pub fn allow_hits(&self) -> &[u64] {
+        &self.episodes.allow_hits
     }
 }

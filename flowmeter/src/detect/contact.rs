@@ -1,0 +1,532 @@
+//! Connections as detectors see them: slices put together, with an outcome that is final as far as one can be.
+
+use std::{
+    cmp::Reverse,
+    collections::BinaryHeap,
+    net::IpAddr,
+};
+
+use flowmeter_common::flow::{protocol, tcp_flags};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    sketch::hash,
+    table::{Entry, Table},
+};
+use crate::{
+    enrich::Direction,
+    flow::{EndReason, InitiatorBasis, Outcome, Slice},
+};
+
+/// How long an attempt may wait for its answer: the first SYN and one retransmission (RFC 6298: 1 s, then 2 s).
+const GRACE_NS: u64 = 3_000_000_000;
+
+/// A new attempt on the same ports within this is the same attempt: a stack's or a program's retry, which one
+/// interval shows as one connection and another as several.
+const RETRY_NS: u64 = 60_000_000_000;
+
+/// What is known of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) enum Verdict {
+    /// There may be an answer yet.
+    Pending,
+    /// Both ends took part, or the initiator went on as if.
+    Accepted,
+    /// RST, or nothing came back.
+    Refused,
+    Unanswered,
+    /// What no connection starts with: FIN, NULL, Xmas, an ACK that is reset, a handshake left half open.
+    Probe,
+    /// Of traffic that was under way, or seen from one side, nothing can be said.
+    Unknown,
+}
+
+impl Verdict {
+    pub(super) const fn failed(self) -> bool {
+        matches!(self, Self::Refused | Self::Unanswered | Self::Probe)
+    }
+}
+
+/// One connection.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Contact {
+    pub(super) source: IpAddr,
+    pub(super) target: IpAddr,
+    pub(super) source_port: u16,
+    /// The target's; for ICMP the type.
+    pub(super) port: u16,
+    pub(super) protocol: u8,
+    direction: u8,
+    /// The target is one host that can be attacked: no multicast, broadcast, loopback or link-local address.
+    pub(super) unicast: bool,
+    /// How sure it is which end opened it.
+    pub(super) sure: bool,
+    ifindex: u32,
+    pub(super) start_ns: u64,
+    pub(super) last_ns: u64,
+    pub(super) sent: Sum,
+    pub(super) received: Sum,
+    /// Union of the TCP flags that the source sent, and of those that came back.
+    pub(super) sent_flags: u8,
+    pub(super) received_flags: u8,
+    first_flags: u8,
+    pub(super) verdict: Verdict,
+    /// Its start was in sight (else it was under way when it was first met).
+    pub(super) fresh: bool,
+    /// The target answered a TCP handshake.
+    pub(super) open: bool,
+    pub(super) ended: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Sum {
+    pub(super) packets: u64,
+    pub(super) bytes: u64,
+}
+
+impl Sum {
+    fn add(&mut self, other: Self) {
+        self.packets = self.packets.saturating_add(other.packets);
+        self.bytes = self.bytes.saturating_add(other.bytes);
+    }
+}
+
+impl Contact {
+    pub(super) fn direction(&self) -> Direction {
+        match self.direction {
+            0 => Direction::InternalToInternal,
+            1 => Direction::InternalToExternal,
+            2 => Direction::ExternalToInternal,
+            _ => Direction::ExternalToExternal,
+        }
+    }
+
+    /// Something of what the source sent was seen.
+    pub(super) fn asked(&self) -> bool {
+        self.sent.packets > 0
+    }
+
+    pub(super) fn is_tcp(&self) -> bool {
+        self.protocol == protocol::TCP
+    }
+
+    pub(super) fn is_udp(&self) -> bool {
+        self.protocol == protocol::UDP
+    }
+
+    pub(super) fn is_echo(&self) -> bool {
+        (self.protocol == protocol::ICMP && self.port == 8)
+            || (self.protocol == protocol::ICMPV6 && self.port == 128)
+    }
+
+    pub(super) fn source_inside(&self) -> bool {
+        matches!(
+            self.direction(),
+            Direction::InternalToInternal | Direction::InternalToExternal
+        )
+    }
+
+    pub(super) fn target_inside(&self) -> bool {
+        matches!(
+            self.direction(),
+            Direction::InternalToInternal | Direction::ExternalToInternal
+        )
+    }
+
+    /// FIN, NULL or Xmas: a first packet that opens nothing.
+    pub(super) fn stealth(&self) -> bool {
+        self.is_tcp()
+            && self.asked()
+            && self.first_flags & (tcp_flags::SYN | tcp_flags::ACK | tcp_flags::RST) == 0
+            && self.sent_flags & tcp_flags::ACK == 0
+    }
+
+    /// What stands now, given all that was seen. `late`: no answer is waited for any longer. `flags_known`: this
+    /// capture has TCP flags at all.
+    fn judge(&self, outcome: Outcome, late: bool, flags_known: bool) -> Verdict {
+        use tcp_flags::{ACK, FIN, PSH, RST, SYN};
+        let unless_late = |verdict| if late { verdict } else { Verdict::Pending };
+        if !self.is_tcp() {
+            return match outcome {
+                Outcome::Accepted if self.received.packets > 0 && self.asked() => Verdict::Accepted,
+                Outcome::Accepted => Verdict::Unknown,
+                _ if self.is_udp() || self.is_echo() => unless_late(Verdict::Unanswered),
+                _ => Verdict::Unknown,
+            };
+        }
+        if !self.asked() {
+            // Only answers are in sight. They show a service, but not who asked for what.
+            return match outcome {
+                Outcome::Accepted => Verdict::Accepted,
+                _ => Verdict::Unknown,
+            };
+        }
+        let opened = self.sent_flags & SYN != 0;
+        match outcome {
+            Outcome::Accepted => Verdict::Accepted,
+            Outcome::Refused if opened || self.sent_flags == 0 => Verdict::Refused,
+            Outcome::Refused if self.stealth() => Verdict::Probe,
+            // One bare ACK that is reset; a connection that its peer forgot sends data or repeats itself.
+            Outcome::Refused
+                if self.sent_flags & (PSH | FIN | RST) == 0 && self.sent.packets <= 2 && self.port < 32_768 =>
+            {
+                Verdict::Probe
+            }
+            Outcome::Refused => Verdict::Unknown,
+            Outcome::HalfOpen if self.sent_flags & RST != 0 => Verdict::Probe,
+            Outcome::HalfOpen => unless_late(Verdict::Probe),
+            // One side of a connection that goes on.
+            Outcome::Unanswered if opened && self.sent_flags & ACK != 0 => Verdict::Accepted,
+            Outcome::Unanswered if opened => unless_late(Verdict::Unanswered),
+            Outcome::Unanswered if self.stealth() && flags_known && self.sent_flags == 0 => {
+                unless_late(Verdict::Probe)
+            }
+            Outcome::Unanswered if self.stealth() && self.sent_flags != 0 => unless_late(Verdict::Probe),
+            Outcome::Unanswered if self.sent_flags == 0 => unless_late(Verdict::Unanswered),
+            Outcome::Unanswered => Verdict::Unknown,
+        }
+    }
+}
+
+impl Entry for Contact {
+    fn suspicion(&self) -> u32 {
+        // What has failed is decided; what runs is still being counted.
+        match (self.ended, self.verdict) {
+            (true, _) => 0,
+            (_, verdict) if verdict.failed() => 1,
+            (_, Verdict::Pending | Verdict::Unknown) => 2,
+            _ => 3,
+        }
+    }
+
+    fn last_ns(&self) -> u64 {
+        self.last_ns
+    }
+}
+
+/// What happens to a connection, in the order of event time.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Event {
+    /// First met; nothing is known of its outcome yet. For a retry it does not come again.
+    Opened,
+    /// The outcome is known, or has changed to accepted.
+    Settled,
+    /// It carried something in a slice.
+    Traffic(Traffic),
+    /// It ended.
+    Closed,
+}
+
+/// What one slice adds, and over which time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Traffic {
+    pub(super) sent: Sum,
+    pub(super) received: Sum,
+    pub(super) first_ns: u64,
+    pub(super) last_ns: u64,
+}
+
+/// A slice, cut down to what is needed here: batches are sorted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    /// When what is new in it began.
+    pub(super) time_ns: u64,
+    contact: u64,
+    reverse: u64,
+    source: IpAddr,
+    target: IpAddr,
+    source_port: u16,
+    port: u16,
+    protocol: u8,
+    direction: u8,
+    unicast: bool,
+    basis: InitiatorBasis,
+    outcome: Outcome,
+    ifindex: u32,
+    id: u64,
+    start_ns: u64,
+    first_ns: u64,
+    last_ns: u64,
+    sent: Sum,
+    received: Sum,
+    sent_flags: u8,
+    received_flags: u8,
+    first_flags: u8,
+    end: Option<EndReason>,
+}
+
+impl Seen {
+    pub(super) fn new(slice: &Slice, direction: Direction, unicast: bool) -> Self {
+        let (forward, reverse) = (&slice.forward, &slice.reverse);
+        let flags = |flags: u32| u8::try_from(flags & 0xff).unwrap_or(0);
+        let first_ns = [forward, reverse]
+            .into_iter()
+            .filter(|counters| counters.packets > 0)
+            .map(|counters| counters.first_ns)
+            .min();
+        let (a, b) = (
+            (slice.initiator.ip, slice.initiator.port),
+            (slice.responder.ip, slice.responder.port),
+        );
+        let (source_port, port) = match slice.protocol {
+            protocol::ICMP | protocol::ICMPV6 => (0, slice.initiator.port),
+            _ => (slice.initiator.port, slice.responder.port),
+        };
+        Self {
+            time_ns: first_ns.unwrap_or(slice.last_ns).max(slice.start_ns),
+            contact: hash(0, &(slice.protocol, a, b)),
+            reverse: hash(0, &(slice.protocol, b, a)),
+            source: slice.initiator.ip,
+            target: slice.responder.ip,
+            source_port,
+            port,
+            protocol: slice.protocol,
+            direction: match direction {
+                Direction::InternalToInternal => 0,
+                Direction::InternalToExternal => 1,
+                Direction::ExternalToInternal => 2,
+                Direction::ExternalToExternal => 3,
+            },
+            unicast: unicast && is_host(slice.responder.ip) && is_host(slice.initiator.ip),
+            basis: slice.basis,
+            outcome: slice.outcome,
+            ifindex: slice.ifindex,
+            id: slice.id,
+            start_ns: slice.start_ns,
+            first_ns: first_ns.unwrap_or(slice.last_ns),
+            last_ns: slice.last_ns,
+            sent: Sum {
+                packets: forward.packets,
+                bytes: forward.l3_bytes,
+            },
+            received: Sum {
+                packets: reverse.packets,
+                bytes: reverse.l3_bytes,
+            },
+            sent_flags: flags(forward.tcp_flags),
+            received_flags: flags(reverse.tcp_flags),
+            first_flags: forward.first_tcp_flags,
+            end: slice.end,
+        }
+    }
+
+    /// The order in which a batch is gone through, whatever order it came in.
+    pub(super) fn order(&self) -> (u64, u64, u32, u64, bool) {
+        (self.time_ns, self.id, self.ifindex, self.last_ns, self.end.is_some())
+    }
+}
+
+/// An address that stands for a host that somebody can reach.
+fn is_host(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => {
+            !(ip.is_unspecified() || ip.is_loopback() || ip.is_link_local() || ip.is_broadcast() || ip.is_multicast())
+        }
+        IpAddr::V6(ip) => {
+            !(ip.is_unspecified() || ip.is_loopback() || ip.is_unicast_link_local() || ip.is_multicast())
+        }
+    }
+}
+
+/// The running connections, and those that wait for an outcome.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Contacts {
+    table: Table<u64, Contact>,
+    /// When a pending one is decided, and which.
+    waiting: BinaryHeap<Reverse<(u64, u64)>>,
+    /// When a decided failure is forgotten.
+    forgetting: BinaryHeap<Reverse<(u64, u64)>>,
+    flags_known: bool,
+}
+
+impl Contacts {
+    pub(super) fn new(bytes: u64) -> Self {
+        Self {
+            // Each may stand in both queues, which grow by doubling.
+            table: Table::with_bytes(bytes, 4 * size_of::<Reverse<(u64, u64)>>()),
+            waiting: BinaryHeap::new(),
+            forgetting: BinaryHeap::new(),
+            flags_known: false,
+        }
+    }
+
+    pub(super) fn adopt(&mut self, other: Self) {
+        self.table.adopt(other.table);
+        self.waiting = other.waiting;
+        self.forgetting = other.forgetting;
+        self.flags_known = other.flags_known;
+    }
+
+    pub(super) fn usage(&self) -> (usize, usize, u64) {
+        (self.table.len(), self.table.capacity(), self.table.evicted())
+    }
+
+    /// Takes a slice and tells what it makes happen, after what time alone has made happen before it.
+    pub(super) fn take(&mut self, seen: &Seen, tell: &mut impl FnMut(u64, Event, &Contact)) {
+        self.pass(seen.time_ns, tell);
+        self.flags_known |= seen.sent_flags | seen.received_flags != 0;
+        let traffic = seen.sent.packets + seen.received.packets > 0;
+        let mut key = seen.contact;
+        let mut turned = false;
+        if !self.table.contains(&key) {
+            // A weaker guess at the initiator does not turn a connection round.
+            if seen.basis > InitiatorBasis::IcmpType && self.table.contains(&seen.reverse) {
+                key = seen.reverse;
+                turned = true;
+            } else if !traffic {
+                return;
+            }
+        }
+        let known = self.table.get(&key).is_some_and(|contact| {
+            seen.start_ns <= contact.last_ns.saturating_add(RETRY_NS)
+        });
+        if !known {
+            if let Some(old) = self.table.remove(&key)
+                && !old.ended
+            {
+                tell(old.last_ns, Event::Closed, &old);
+            }
+            if !traffic {
+                return;
+            }
+            turned = false;
+            key = seen.contact;
+            self.table.insert(key, Contact::new(seen));
+        }
+        let flags_known = self.flags_known;
+        let Some(contact) = self.table.get_mut(&key) else {
+            return;
+        };
+        if contact.ifindex != seen.ifindex {
+            // The same packets, seen at a second place.
+            return;
+        }
+        let (sent, received) = if turned { (seen.received, seen.sent) } else { (seen.sent, seen.received) };
+        contact.sent.add(sent);
+        contact.received.add(received);
+        if !turned {
+            contact.sent_flags |= seen.sent_flags;
+            contact.received_flags |= seen.received_flags;
+        }
+        contact.last_ns = contact.last_ns.max(seen.last_ns);
+        contact.open |= contact.received_flags & (tcp_flags::SYN | tcp_flags::ACK) == tcp_flags::SYN | tcp_flags::ACK;
+        if !known {
+            tell(contact.start_ns, Event::Opened, contact);
+        }
+        if traffic {
+            let traffic = Traffic {
+                sent,
+                received,
+                first_ns: seen.first_ns,
+                last_ns: seen.last_ns,
+            };
+            let before = contact.verdict;
+            let now = if turned { before } else { contact.judge(seen.outcome, false, flags_known) };
+            let changed = match (before, now) {
+                (Verdict::Accepted, _) | (_, Verdict::Pending) => false,
+                (before, now) if before.failed() => now == Verdict::Accepted,
+                (before, now) => before != now,
+            };
+            if changed {
+                contact.verdict = now;
+                contact.ended = false;
+                tell(seen.time_ns, Event::Settled, contact);
+                if now.failed() {
+                    self.forgetting.push(Reverse((contact.last_ns.saturating_add(RETRY_NS), key)));
+                }
+            } else if contact.verdict == Verdict::Pending && !known {
+                self.waiting.push(Reverse((contact.start_ns.saturating_add(GRACE_NS), key)));
+            }
+            tell(seen.last_ns, Event::Traffic(traffic), contact);
+        }
+        if seen.end.is_some() && seen.end != Some(EndReason::ActiveTimeout) && !contact.ended {
+            if contact.verdict == Verdict::Pending {
+                contact.settle_late(flags_known);
+                tell(seen.last_ns, Event::Settled, contact);
+            }
+            contact.ended = true;
+            tell(contact.last_ns, Event::Closed, contact);
+            self.forgetting.push(Reverse((contact.last_ns.saturating_add(RETRY_NS), key)));
+        }
+    }
+
+    /// Decides what no answer came to in time, and forgets what is over.
+    pub(super) fn pass(&mut self, now_ns: u64, tell: &mut impl FnMut(u64, Event, &Contact)) {
+        while let Some(&Reverse((deadline_ns, key))) = self.waiting.peek()
+            && deadline_ns <= now_ns
+        {
+            self.waiting.pop();
+            let flags_known = self.flags_known;
+            let Some(contact) = self.table.get_mut(&key) else {
+                continue;
+            };
+            if contact.verdict != Verdict::Pending {
+                continue;
+            }
+            contact.settle_late(flags_known);
+            tell(deadline_ns, Event::Settled, contact);
+            if contact.verdict.failed() {
+                self.forgetting.push(Reverse((contact.last_ns.saturating_add(RETRY_NS), key)));
+            }
+        }
+        while let Some(&Reverse((due_ns, key))) = self.forgetting.peek()
+            && due_ns <= now_ns
+        {
+            self.forgetting.pop();
+            if let Some(contact) = self.table.get(&key)
+                && (contact.ended || contact.verdict.failed())
+                && contact.last_ns.saturating_add(RETRY_NS) <= now_ns
+                && let Some(contact) = self.table.remove(&key)
+                && !contact.ended
+            {
+                tell(contact.last_ns, Event::Closed, &contact);
+            }
+        }
+    }
+}
+
+impl Contact {
+    fn new(seen: &Seen) -> Self {
+        Self {
+            source: seen.source,
+            target: seen.target,
+            source_port: seen.source_port,
+            port: seen.port,
+            protocol: seen.protocol,
+            direction: seen.direction,
+            unicast: seen.unicast,
+            sure: seen.basis <= InitiatorBasis::Port,
+            ifindex: seen.ifindex,
+            start_ns: seen.start_ns,
+            last_ns: seen.last_ns,
+            sent: Sum::default(),
+            received: Sum::default(),
+            sent_flags: 0,
+            received_flags: 0,
+            first_flags: seen.first_flags,
+            verdict: Verdict::Pending,
+            fresh: seen.first_ns == seen.start_ns && (seen.protocol != protocol::TCP || seen.opens()),
+            open: false,
+            ended: false,
+        }
+    }
+
+    fn settle_late(&mut self, flags_known: bool) {
+        let outcome = if self.received.packets == 0 {
+            Outcome::Unanswered
+        } else if self.is_tcp() {
+            Outcome::HalfOpen
+        } else {
+            Outcome::Accepted
+        };
+        self.verdict = self.judge(outcome, true, flags_known);
+    }
+}
+
+impl Seen {
+    /// A TCP handshake's start is in sight, or what stands in its place in a scan; or flags are unknown.
+    fn opens(&self) -> bool {
+        let both = self.sent_flags | self.received_flags;
+        both & tcp_flags::SYN != 0 || self.first_flags & tcp_flags::ACK == 0
+    }
+}

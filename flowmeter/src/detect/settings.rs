@@ -1,0 +1,105 @@
+//! The configuration as detectors ask for it: by address, and what is not to be told.
+
+use std::{net::IpAddr, time::Duration};
+
+use super::{Finding, Tag};
+use crate::{
+    config::{self, Config, Detect, detect::Allow},
+    enrich::Networks,
+};
+
+/// Everything that the configuration says about detection.
+#[derive(Debug)]
+pub(super) struct Settings {
+    base: Detect,
+    groups: Vec<(Networks, Detect)>,
+    allowed: Vec<Allowed>,
+    pub(super) resolvers: Networks,
+    pub(super) resolvers_given: bool,
+    pub(super) proxies: Networks,
+    pub(super) admin_hosts: Networks,
+    pub(super) scanners: Networks,
+    pub(super) servers: Networks,
+}
+
+#[derive(Debug)]
+struct Allowed {
+    allow: Allow,
+    source: Networks,
+    destination: Networks,
+    until_ns: u64,
+}
+
+impl Settings {
+    /// A group or date that cannot be used does not pass [`Config::check`]; unchecked it is left out.
+    pub(super) fn new(config: &Config) -> Self {
+        let networks: &config::Networks = &config.networks;
+        let base = config.detect.clone();
+        let groups = base
+            .groups
+            .iter()
+            .filter_map(|group| Some((Networks::new(&group.networks), base.of_group(group).ok()?)))
+            .collect();
+        let allowed = base
+            .allow
+            .iter()
+            .filter_map(|allow| {
+                Some(Allowed {
+                    source: Networks::new(&allow.source),
+                    destination: Networks::new(&allow.destination),
+                    until_ns: allow.until_ns().ok()?.unwrap_or(u64::MAX),
+                    allow: allow.clone(),
+                })
+            })
+            .collect();
+        Self {
+            groups,
+            allowed,
+            base,
+            resolvers: Networks::new(&networks.resolvers),
+            resolvers_given: !networks.resolvers.is_empty(),
+            proxies: Networks::new(&networks.proxies),
+            admin_hosts: Networks::new(&networks.admin_hosts),
+            scanners: Networks::new(&networks.scanners),
+            servers: Networks::new(&networks.servers),
+        }
+    }
+
+    pub(super) fn base(&self) -> &Detect {
+        &self.base
+    }
+
+    /// The settings for an inside host.
+    pub(super) fn of(&self, ip: IpAddr) -> &Detect {
+        self.groups
+            .iter()
+            .find(|(networks, _)| networks.contains(ip))
+            .map_or(&self.base, |(_, detect)| detect)
+    }
+
+    /// The allow-list's entry that covers a finding, by its place in the list.
+    pub(super) fn allowing(&self, finding: &Finding, now_ns: u64) -> Option<usize> {
+        let covers = |networks: &Networks, given: bool, ip: Option<IpAddr>| {
+            !given || ip.is_some_and(|ip| networks.contains(ip))
+        };
+        self.allowed.iter().position(|entry| {
+            let Allow {
+                findings,
+                source,
+                destination,
+                ports,
+                ..
+            } = &entry.allow;
+            finding.tag != Tag::Overflow
+                && now_ns < entry.until_ns
+                && (findings.is_empty() || findings.iter().any(|name| name == finding.tag.name()))
+                && covers(&entry.source, !source.is_empty(), finding.source)
+                && covers(&entry.destination, !destination.is_empty(), finding.destination)
+                && (ports.is_empty() || finding.port.is_some_and(|port| ports.contains(&port)))
+        })
+    }
+}
+
+pub(super) fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,192 @@
+//! Bounded tables: who has to go when there is no more room does not depend on hashing.
+
+use std::hash::Hash;
+
+use hashbrown::HashMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// What a table keeps longest.
+pub(super) trait Entry {
+    /// The lowest goes first; of the same, the one that was seen longest ago, then the one with the lowest key.
+    fn suspicion(&self) -> u32;
+    /// When it was last touched, nanoseconds since the Unix epoch.
+    fn last_ns(&self) -> u64;
+}
+
+/// A map with room for a number of entries that memory gives it.
+///
+/// When it is full an eighth is evicted at once: one pass for many insertions.
+#[derive(Clone, Debug)]
+pub(super) struct Table<K, V> {
+    map: HashMap<K, V>,
+    capacity: usize,
+    evicted: u64,
+}
+
+impl<K: Copy + Ord + Hash, V: Entry> Table<K, V> {
+    /// `heap_bytes`: what an entry has on the heap besides.
+    pub(super) fn with_bytes(bytes: u64, heap_bytes: usize) -> Self {
+        // hashbrown: one control byte a bucket, seven of eight buckets in use, a power of two of them.
+        let entry = (size_of::<(K, V)>() + 1) * 8 / 7 + heap_bytes;
+        let capacity = usize::try_from(bytes).unwrap_or(usize::MAX) / entry.max(1);
+        Self {
+            map: HashMap::new(),
+            capacity: capacity.max(64),
+            evicted: 0,
+        }
+    }
+
+    /// Takes over what another table (of an older configuration, a snapshot) held, as far as there is room.
+    pub(super) fn adopt(&mut self, other: Self) {
+        self.evicted = other.evicted;
+        self.map = other.map;
+        while self.map.len() > self.capacity {
+            self.evict();
+        }
+    }
+
+    pub(super) fn get(&self, key: &K) -> Option<&V> {
+        self.map.get(key)
+    }
+
+    pub(super) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        self.map.get_mut(key)
+    }
+
+    pub(super) fn contains(&self, key: &K) -> bool {
+        self.map.contains_key(key)
+    }
+
+    pub(super) fn remove(&mut self, key: &K) -> Option<V> {
+        self.map.remove(key)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.map.len()
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    pub(super) fn evicted(&self) -> u64 {
+        self.evicted
+    }
+
+    /// True if the next new entry would cost another its place, or soon will.
+    pub(super) fn crowded(&self) -> bool {
+        self.map.len() >= self.capacity / 4 * 3
+    }
+
+    pub(super) fn entry(&mut self, key: K, new: impl FnOnce() -> V) -> &mut V {
+        if self.map.len() >= self.capacity && !self.map.contains_key(&key) {
+            self.evict();
+        }
+        self.map.entry(key).or_insert_with(new)
+    }
+
+    pub(super) fn insert(&mut self, key: K, value: V) {
+        if self.map.len() >= self.capacity && !self.map.contains_key(&key) {
+            self.evict();
+        }
+        self.map.insert(key, value);
+    }
+
+    /// Drops what does not hold any more.
+    pub(super) fn retain(&mut self, keep: impl FnMut(&K, &mut V) -> bool) {
+        self.map.retain(keep);
+    }
+
+    /// The keys of entries for which something holds, in order.
+    pub(super) fn keys_where(&self, mut holds: impl FnMut(&K, &V) -> bool) -> Vec<K> {
+        let mut keys: Vec<K> = self
+            .map
+            .iter()
+            .filter(|(key, value)| holds(key, value))
+            .map(|(key, _)| *key)
+            .collect();
+        keys.sort_unstable();
+        keys
+    }
+
+    fn evict(&mut self) {
+        let mut ranks: Vec<(u32, u64, K)> = self
+            .map
+            .iter()
+            .map(|(key, value)| (value.suspicion(), value.last_ns(), *key))
+            .collect();
+        let going = (ranks.len() / 8).max(1).min(ranks.len());
+        if going < ranks.len() {
+            ranks.select_nth_unstable(going);
+        }
+        for (_, _, key) in ranks.into_iter().take(going) {
+            self.map.remove(&key);
+            self.evicted += 1;
+        }
+    }
+}
+
+/// A snapshot holds entries in the order of their keys, so that the same state is the same bytes.
+impl<K: Copy + Ord + Serialize, V: Serialize> Serialize for Table<K, V> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut entries: Vec<(&K, &V)> = self.map.iter().collect();
+        entries.sort_unstable_by_key(|(key, _)| **key);
+        (self.evicted, entries).serialize(serializer)
+    }
+}
+
+/// Read without bounds; [`Table::adopt`] puts it where they hold.
+impl<'de, K, V> Deserialize<'de> for Table<K, V>
+where
+    K: Copy + Ord + Hash + Deserialize<'de>,
+    V: Deserialize<'de>,
+{
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (evicted, entries) = <(u64, Vec<(K, V)>)>::deserialize(deserializer)?;
+        Ok(Self {
+            capacity: usize::MAX,
+            map: entries.into_iter().collect(),
+            evicted,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Entry for (u32, u64) {
+        fn suspicion(&self) -> u32 {
+            self.0
+        }
+        fn last_ns(&self) -> u64 {
+            self.1
+        }
+    }
+
+    #[test]
+    fn the_least_suspicious_then_the_oldest_then_the_lowest_goes() {
+        let mut table: Table<u32, (u32, u64)> = Table::with_bytes(0, 0);
+        assert_eq!(table.capacity(), 64);
+        for key in 0..64 {
+            table.insert(key, (u32::from(key >= 60), u64::from(key / 2)));
+        }
+        table.insert(1000, (0, 0));
+        assert_eq!(table.evicted(), 8);
+        assert_eq!(table.keys_where(|key, _| *key < 10), [8, 9]);
+        assert!(table.contains(&60) && table.contains(&1000));
+    }
+
+    #[test]
+    fn what_is_evicted_is_the_same_whatever_the_order_of_insertion() {
+        let fill = |keys: &mut dyn Iterator<Item = u32>| {
+            let mut table: Table<u32, (u32, u64)> = Table::with_bytes(0, 0);
+            for key in keys {
+                table.insert(key, (key % 5, u64::from(key % 7)));
+            }
+            table.insert(5000, (9, 9));
+            table.keys_where(|_, _| true)
+        };
+        assert_eq!(fill(&mut (0..64)), fill(&mut (0..64).rev()));
+    }
+}
