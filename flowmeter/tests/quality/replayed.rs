@@ -51,6 +51,14 @@ pub(crate) fn slices(path: &Path, config: &Config, interval: Duration, mut each:
     each(end_ns, slices);
 }
 
+/// Puts a batch of slices into an engine.
+pub(crate) fn feed(engine: &mut Engine, networks: &Networks, slices: &[Slice]) {
+    for slice in slices {
+        let direction = networks.direction(slice.initiator.ip, slice.responder.ip);
+        engine.feed(slice, direction, networks.cast(slice.responder.ip) == Cast::Unicast);
+    }
+}
+
 pub(crate) fn replayed(path: &Path, config: &Config, interval: Duration) -> Replayed {
     let mut engine = Engine::new(config);
     let networks = Networks::new(&config.networks.internal);
@@ -68,9 +76,8 @@ pub(crate) fn replayed(path: &Path, config: &Config, interval: Duration) -> Repl
                     .into_iter()
                     .filter(|ip| networks.contains(*ip)),
             );
-            let direction = networks.direction(slice.initiator.ip, slice.responder.ip);
-            engine.feed(slice, direction, networks.cast(slice.responder.ip) == Cast::Unicast);
         }
+        feed(&mut engine, &networks, &slices);
         engine.advance(end_ns);
         replayed.findings.append(&mut engine.drain());
     });

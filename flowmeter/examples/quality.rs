@@ -1,0 +1,41 @@
+//! Measures the detectors on labelled captures: `quality DATA [--report FILE] [--threshold] [--only PART]
+//! [--interval SECONDS] [--slices FILE]`. `cargo xtask eval` runs it.
+#![allow(dead_code, reason = "the test uses the rest")]
+
+#[path = "../tests/quality/mod.rs"]
+mod quality;
+
+use std::{env, fs, path::PathBuf, time::Duration};
+
+use quality::{Mode, measure, report};
+
+fn main() -> anyhow::Result<()> {
+    let mut data = PathBuf::new();
+    let (mut only, mut to, mut seconds) = (String::new(), None, 10.0);
+    let mut threshold_only = false;
+    let mut args = env::args().skip(1);
+    while let Some(arg) = args.next() {
+        let mut value = || args.next().unwrap_or_default();
+        match arg.as_str() {
+            "--report" => to = Some(value()),
+            "--only" => only = value(),
+            "--interval" => seconds = value().parse()?,
+            "--threshold" => threshold_only = true,
+            _ => data = arg.into(),
+        }
+    }
+    let interval = Duration::from_secs_f64(seconds);
+    let mut text = String::from(include_str!("../tests/quality/head.md"));
+    if !threshold_only {
+        text += &report("Full mode", &measure(&data, Mode::Full, interval, &only)?);
+    }
+    if to.is_some() || threshold_only {
+        text += "\n";
+        text += &report("Threshold mode", &measure(&data, Mode::Threshold, interval, &only)?);
+    }
+    match to {
+        Some(path) => fs::write(path, text)?,
+        None => print!("{text}"),
+    }
+    Ok(())
+}

@@ -1,0 +1,12 @@
+//! How good the detectors are: labelled captures through the engine, findings against expectations.
+
+mod measure;
+mod replayed;
+mod report;
+mod rows;
+mod zeek;
+
+pub(crate) use measure::{Measured, Mode, measure};
+pub(crate) use replayed::{feed, slices};
+pub(crate) use report::report;
+pub(crate) use rows::config;
