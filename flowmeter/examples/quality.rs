@@ -31,7 +31,10 @@ fn main() -> anyhow::Result<()> {
     }
     if to.is_some() || threshold_only {
         text += "\n";
-        text += &report("Threshold mode", &measure(&data, Mode::Threshold, interval, &only)?);
+        text += &report(
+            "Threshold mode",
+            &measure(&data, Mode::Threshold, interval, &only)?,
+        );
     }
     match to {
         Some(path) => fs::write(path, text)?,

@@ -1,10 +1,6 @@
 //! Connections as detectors see them: slices put together, with an outcome that is final as far as one can be.
 
-use std::{
-    cmp::Reverse,
-    collections::BinaryHeap,
-    net::IpAddr,
-};
+use std::{cmp::Reverse, collections::BinaryHeap, net::IpAddr};
 
 use flowmeter_common::flow::{protocol, tcp_flags};
 use serde::{Deserialize, Serialize};
@@ -168,7 +164,9 @@ impl Contact {
             Outcome::Refused if self.stealth() => Verdict::Probe,
             // One bare ACK that is reset; a connection that its peer forgot sends data or repeats itself.
             Outcome::Refused
-                if self.sent_flags & (PSH | FIN | RST) == 0 && self.sent.packets <= 2 && self.port < 32_768 =>
+                if self.sent_flags & (PSH | FIN | RST) == 0
+                    && self.sent.packets <= 2
+                    && self.port < 32_768 =>
             {
                 Verdict::Probe
             }
@@ -312,7 +310,13 @@ impl Seen {
 
     /// The order in which a batch is gone through, whatever order it came in.
     pub(super) fn order(&self) -> (u64, u64, u32, u64, bool) {
-        (self.time_ns, self.id, self.ifindex, self.last_ns, self.end.is_some())
+        (
+            self.time_ns,
+            self.id,
+            self.ifindex,
+            self.last_ns,
+            self.end.is_some(),
+        )
     }
 }
 
@@ -320,7 +324,11 @@ impl Seen {
 fn is_host(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => {
-            !(ip.is_unspecified() || ip.is_loopback() || ip.is_link_local() || ip.is_broadcast() || ip.is_multicast())
+            !(ip.is_unspecified()
+                || ip.is_loopback()
+                || ip.is_link_local()
+                || ip.is_broadcast()
+                || ip.is_multicast())
         }
         IpAddr::V6(ip) => {
             !(ip.is_unspecified() || ip.is_loopback() || ip.is_unicast_link_local() || ip.is_multicast())
@@ -377,9 +385,10 @@ impl Contacts {
                 return;
             }
         }
-        let known = self.table.get(&key).is_some_and(|contact| {
-            seen.start_ns <= contact.last_ns.saturating_add(RETRY_NS)
-        });
+        let known = self
+            .table
+            .get(&key)
+            .is_some_and(|contact| seen.start_ns <= contact.last_ns.saturating_add(RETRY_NS));
         if !known {
             if let Some(old) = self.table.remove(&key)
                 && !old.ended
@@ -401,7 +410,11 @@ impl Contacts {
             // The same packets, seen at a second place.
             return;
         }
-        let (sent, received) = if turned { (seen.received, seen.sent) } else { (seen.sent, seen.received) };
+        let (sent, received) = if turned {
+            (seen.received, seen.sent)
+        } else {
+            (seen.sent, seen.received)
+        };
         contact.sent.add(sent);
         contact.received.add(received);
         if !turned {
@@ -409,7 +422,8 @@ impl Contacts {
             contact.received_flags |= seen.received_flags;
         }
         contact.last_ns = contact.last_ns.max(seen.last_ns);
-        contact.open |= contact.received_flags & (tcp_flags::SYN | tcp_flags::ACK) == tcp_flags::SYN | tcp_flags::ACK;
+        contact.open |=
+            contact.received_flags & (tcp_flags::SYN | tcp_flags::ACK) == tcp_flags::SYN | tcp_flags::ACK;
         if !known {
             tell(contact.start_ns, Event::Opened, contact);
         }
@@ -421,7 +435,11 @@ impl Contacts {
                 last_ns: seen.last_ns,
             };
             let before = contact.verdict;
-            let now = if turned { before } else { contact.judge(seen.outcome, false, flags_known) };
+            let now = if turned {
+                before
+            } else {
+                contact.judge(seen.outcome, false, flags_known)
+            };
             let changed = match (before, now) {
                 (Verdict::Accepted, _) | (_, Verdict::Pending) => false,
                 (before, now) if before.failed() => now == Verdict::Accepted,
@@ -432,10 +450,12 @@ impl Contacts {
                 contact.ended = false;
                 tell(seen.time_ns, Event::Settled, contact);
                 if now.failed() {
-                    self.forgetting.push(Reverse((contact.last_ns.saturating_add(RETRY_NS), key)));
+                    self.forgetting
+                        .push(Reverse((contact.last_ns.saturating_add(RETRY_NS), key)));
                 }
             } else if contact.verdict == Verdict::Pending && !known {
-                self.waiting.push(Reverse((contact.start_ns.saturating_add(GRACE_NS), key)));
+                self.waiting
+                    .push(Reverse((contact.start_ns.saturating_add(GRACE_NS), key)));
             }
             tell(seen.last_ns, Event::Traffic(traffic), contact);
         }
@@ -446,7 +466,8 @@ impl Contacts {
             }
             contact.ended = true;
             tell(contact.last_ns, Event::Closed, contact);
-            self.forgetting.push(Reverse((contact.last_ns.saturating_add(RETRY_NS), key)));
+            self.forgetting
+                .push(Reverse((contact.last_ns.saturating_add(RETRY_NS), key)));
         }
     }
 
@@ -466,7 +487,8 @@ impl Contacts {
             contact.settle_late(flags_known);
             tell(deadline_ns, Event::Settled, contact);
             if contact.verdict.failed() {
-                self.forgetting.push(Reverse((contact.last_ns.saturating_add(RETRY_NS), key)));
+                self.forgetting
+                    .push(Reverse((contact.last_ns.saturating_add(RETRY_NS), key)));
             }
         }
         while let Some(&Reverse((due_ns, key))) = self.forgetting.peek()

@@ -131,7 +131,8 @@ impl Episodes {
         };
         episode.last_ns = episode.last_ns.max(now_ns);
         episode.magnitude = episode.magnitude.max(magnitude);
-        let news = magnitude >= episode.magnitude_told.saturating_mul(2) || dimensions & !episode.dimensions != 0;
+        let news =
+            magnitude >= episode.magnitude_told.saturating_mul(2) || dimensions & !episode.dimensions != 0;
         if news && now_ns >= episode.told_ns.saturating_add(UPDATE_NS) {
             return true;
         }
@@ -266,17 +267,30 @@ impl Episodes {
 
 fn overflow(over: &BTreeMap<Tag, u64>, minute: u64) -> Finding {
     let total: u64 = over.values().sum();
-    let kinds: Vec<String> = over.iter().map(|(tag, count)| format!("{count} {}", tag.name())).collect();
-    let mut finding = Finding::new(Tag::Overflow, minute * 60_000_000_000, (minute + 1) * 60_000_000_000 - 1);
+    let kinds: Vec<String> = over
+        .iter()
+        .map(|(tag, count)| format!("{count} {}", tag.name()))
+        .collect();
+    let mut finding = Finding::new(
+        Tag::Overflow,
+        minute * 60_000_000_000,
+        (minute + 1) * 60_000_000_000 - 1,
+    );
     finding.episode = hash(1, &(Tag::Overflow, minute));
     finding.sequence = 1;
-    finding.counts = over.iter().map(|(tag, count)| Count::exact(tag.name(), *count)).collect();
+    finding.counts = over
+        .iter()
+        .map(|(tag, count)| Count::exact(tag.name(), *count))
+        .collect();
     finding.suppressed = total;
     finding.reasons = vec![Reason {
         id: "findings_per_minute",
         words: format!("{total} findings over the cap"),
     }];
-    finding.message = format!("{total} findings were not written within a minute: {}", kinds.join(", "));
+    finding.message = format!(
+        "{total} findings were not written within a minute: {}",
+        kinds.join(", ")
+    );
     finding
 }
 
@@ -309,7 +323,10 @@ fn ended(subject: &Subject, episode: Episode) -> Finding {
         "The {} episode{}{} has ended after {seconds} s.",
         subject.tag.name(),
         episode.source.map(|ip| format!(" of {ip}")).unwrap_or_default(),
-        episode.destination.map(|ip| format!(" against {ip}")).unwrap_or_default(),
+        episode
+            .destination
+            .map(|ip| format!(" against {ip}"))
+            .unwrap_or_default(),
     );
     finding
 }
@@ -378,7 +395,30 @@ pub const REASONS: [&str; 49] = [
 
 /// ATT&CK techniques that findings name.
 pub(super) const TECHNIQUES: [&str; 26] = [
-    "T1046", "T1595", "T1595.001", "T1595.002", "T1048", "T1567", "T1041", "T1071", "T1071.001", "T1071.004",
-    "T1571", "T1021", "T1021.001", "T1021.002", "T1021.003", "T1021.004", "T1021.005", "T1021.006", "T1110",
-    "T1133", "T1190", "T1572", "T1095", "T1498", "T1498.001", "T1498.002",
+    "T1046",
+    "T1595",
+    "T1595.001",
+    "T1595.002",
+    "T1048",
+    "T1567",
+    "T1041",
+    "T1071",
+    "T1071.001",
+    "T1071.004",
+    "T1571",
+    "T1021",
+    "T1021.001",
+    "T1021.002",
+    "T1021.003",
+    "T1021.004",
+    "T1021.005",
+    "T1021.006",
+    "T1110",
+    "T1133",
+    "T1190",
+    "T1572",
+    "T1095",
+    "T1498",
+    "T1498.001",
+    "T1498.002",
 ];

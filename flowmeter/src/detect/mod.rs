@@ -6,9 +6,18 @@
 //! A slice goes through [`contact`] (connections with an outcome) to the detectors, one file each. What they see
 //! becomes an episode, which tells a start, updates and an end.
 
+mod beacon;
 mod contact;
+mod dns;
+mod dos;
 mod episode;
+mod escalation;
 mod finding;
+mod guess;
+mod inbound;
+mod lateral;
+mod outbound;
+mod ports;
 mod roles;
 mod scan;
 mod settings;
@@ -23,7 +32,11 @@ use episode::Episodes;
 use roles::Roles;
 use settings::Settings;
 
-use crate::{config::{Config, Detect}, enrich::Direction, flow::Slice};
+use crate::{
+    config::{Config, Detect, detect::DetectorMode},
+    enrich::Direction,
+    flow::Slice,
+};
 
 /// What detectors share.
 struct Context<'a> {
@@ -35,7 +48,11 @@ struct Context<'a> {
 impl<'a> Context<'a> {
     /// The settings for the inside end of a connection, the initiator's if both are.
     fn settings_of(&self, contact: &Contact) -> &'a Detect {
-        self.settings.of(if contact.source_inside() { contact.source } else { contact.target })
+        self.settings.of(if contact.source_inside() {
+            contact.source
+        } else {
+            contact.target
+        })
     }
 }
 
@@ -65,6 +82,102 @@ pub struct Engine {
 #[derive(Debug)]
 struct Detectors {
     scan: scan::Scan,
+    dos: dos::Dos,
+    beacons: beacon::Beacons,
+    outbound: outbound::Outbound,
+    dns: dns::Dns,
+    lateral: lateral::Lateral,
+    guess: guess::Guess,
+    inbound: inbound::Inbound,
+    ports: ports::Ports,
+    escalation: escalation::Escalation,
+}
+
+impl Detectors {
+    fn event(&mut self, now_ns: u64, event: &Event, contact: &Contact, context: &mut Context<'_>) {
+        self.scan.event(now_ns, event, contact, context);
+        self.dos.event(now_ns, event, contact, context);
+        self.beacons.event(now_ns, event, contact, context);
+        let pair = (contact.source, contact.target, contact.port, contact.protocol);
+        if contact.port == 53 {
+            self.dns.event(now_ns, event, contact, &self.beacons, context);
+        }
+        match contact.direction() {
+            Direction::InternalToExternal => {
+                if let Event::Traffic(_) = event {
+                    let beaconing = self.beacons.regular(&pair);
+                    self.outbound.event(now_ns, event, contact, beaconing, context);
+                    self.ports.event(now_ns, event, contact, context);
+                }
+            }
+            Direction::InternalToInternal => {
+                self.lateral.event(now_ns, event, contact, context);
+                let settings = &context.settings.of(contact.source).lateral_movement;
+                self.guessed(
+                    settings.mode,
+                    settings.guesses,
+                    Tag::LateralMovement,
+                    now_ns,
+                    event,
+                    contact,
+                    context,
+                );
+            }
+            Direction::ExternalToInternal => {
+                self.inbound.event(now_ns, event, contact, context);
+                let settings = &context.settings.of(contact.target).external_inbound;
+                self.guessed(
+                    settings.mode,
+                    settings.guesses,
+                    Tag::ExternalInbound,
+                    now_ns,
+                    event,
+                    contact,
+                    context,
+                );
+            }
+            Direction::ExternalToExternal => {}
+        }
+        let tried = matches!(event, Event::Traffic(_)) && self.scan.tried(contact.source);
+        self.escalation.event(now_ns, event, contact, tried, context);
+        for news in std::mem::take(&mut context.episodes.news) {
+            let victims = self.scan.victims(news.subject.source);
+            self.escalation.news(&news, &victims, context);
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one step of the above")]
+    fn guessed(
+        &mut self,
+        mode: DetectorMode,
+        least: u32,
+        tag: Tag,
+        now_ns: u64,
+        event: &Event,
+        contact: &Contact,
+        context: &mut Context<'_>,
+    ) {
+        if let Event::Closed = event
+            && mode == DetectorMode::Full
+            && contact.unicast
+            && let Some(guessing) = self.guess.closed(contact, least)
+        {
+            lateral::tell_guessing(tag, &guessing, contact, now_ns, context);
+        }
+    }
+
+    fn tick(&mut self, now_ns: u64) {
+        self.scan.tick(now_ns);
+        self.dos.tick(now_ns);
+        self.beacons.tick(now_ns);
+        self.outbound.tick(now_ns);
+        self.dns.tick(now_ns);
+        self.lateral.tick(now_ns);
+        self.guess.tick(now_ns);
+        self.inbound.tick(now_ns);
+        self.ports.tick(now_ns);
+        self.escalation.tick(now_ns);
+    }
 }
 
 /// How often state that has expired is looked for.
@@ -82,11 +195,20 @@ impl Engine {
         Self {
             settings: Settings::new(config),
             batch: Vec::new(),
-            contacts: Contacts::new(share(35)),
+            contacts: Contacts::new(share(34)),
             roles: Roles::new(share(5)),
             episodes: Episodes::new(share(4)),
             detectors: Detectors {
-                scan: scan::Scan::new(share(20), seed),
+                scan: scan::Scan::new(share(18), seed),
+                dos: dos::Dos::new(share(10)),
+                beacons: beacon::Beacons::new(share(14)),
+                outbound: outbound::Outbound::new(share(6)),
+                dns: dns::Dns::new(share(2)),
+                lateral: lateral::Lateral::new(share(3)),
+                guess: guess::Guess::new(share(1)),
+                inbound: inbound::Inbound::new(share(1)),
+                ports: ports::Ports::new(share(1)),
+                escalation: escalation::Escalation::new(share(1)),
             },
             watermark_ns: 0,
             next_tick_ns: 0,
@@ -123,8 +245,12 @@ impl Engine {
             if matches!(event, Event::Settled) && contact.verdict == Verdict::Accepted {
                 roles.learn(contact);
             }
-            let mut context = Context { settings, roles, episodes };
-            detectors.scan.event(time_ns, &event, contact, &mut context);
+            let mut context = Context {
+                settings,
+                roles,
+                episodes,
+            };
+            detectors.event(time_ns, &event, contact, &mut context);
         };
         for seen in &batch {
             contacts.take(seen, &mut tell);
@@ -136,7 +262,7 @@ impl Engine {
         self.episodes.tick(&self.settings, self.watermark_ns);
         if self.watermark_ns >= self.next_tick_ns {
             self.next_tick_ns = self.watermark_ns.saturating_add(TICK_NS);
-            self.detectors.scan.tick(self.watermark_ns);
+            self.detectors.tick(self.watermark_ns);
         }
         self.episodes.visibility.lost_packets = 0;
     }
@@ -153,6 +279,15 @@ impl Engine {
             ("roles", self.roles.usage()),
             ("episodes", self.episodes.usage()),
             ("possible_port_scan", self.detectors.scan.usage()),
+            ("possible_dos", self.detectors.dos.usage()),
+            ("possible_beaconing", self.detectors.beacons.usage()),
+            ("high_outbound_bytes", self.detectors.outbound.usage()),
+            ("suspicious_dns_flow", self.detectors.dns.usage()),
+            ("possible_lateral_movement", self.detectors.lateral.usage()),
+            ("brute_force", self.detectors.guess.usage()),
+            ("external_inbound_sensitive", self.detectors.inbound.usage()),
+            ("unusual_outbound_port", self.detectors.ports.usage()),
+            ("scan_escalation", self.detectors.escalation.usage()),
         ]
         .map(|(table, (used, capacity, evicted))| Usage {
             table,

@@ -91,7 +91,11 @@ impl Roles {
     }
 
     pub(super) fn usage(&self) -> (usize, usize, u64) {
-        (self.services.len(), self.services.capacity(), self.services.evicted())
+        (
+            self.services.len(),
+            self.services.capacity(),
+            self.services.evicted(),
+        )
     }
 
     /// Learns from an accepted connection.
@@ -121,7 +125,9 @@ impl Roles {
         if settings.resolvers_given {
             return settings.resolvers.contains(ip);
         }
-        [UDP, TCP].iter().any(|protocol| self.clients(ip, 53, *protocol) >= LEARNED_CLIENTS)
+        [UDP, TCP]
+            .iter()
+            .any(|protocol| self.clients(ip, 53, *protocol) >= LEARNED_CLIENTS)
             || PUBLIC_RESOLVERS.iter().any(|known| known.parse() == Ok(ip))
     }
 

@@ -32,8 +32,8 @@ const PEER_PORTS: [u16; 14] = [
 ];
 /// Where a scan is after something.
 const SENSITIVE_PORTS: [u16; 22] = [
-    21, 22, 23, 25, 110, 111, 135, 137, 139, 161, 445, 512, 1433, 1521, 2323, 3306, 3389, 5432, 5555, 5900, 6379,
-    8080,
+    21, 22, 23, 25, 110, 111, 135, 137, 139, 161, 445, 512, 1433, 1521, 2323, 3306, 3389, 5432, 5555, 5900,
+    6379, 8080,
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -174,7 +174,11 @@ impl Source {
         self.wide_add(HOSTS, hash(3, &target.ip));
         self.wide_add(PORTS, hash(3, &(target.port, target.protocol)));
         if self.failed.len() >= FAILED {
-            let oldest = self.failed.iter().enumerate().min_by_key(|(_, known)| known.time_ns);
+            let oldest = self
+                .failed
+                .iter()
+                .enumerate()
+                .min_by_key(|(_, known)| known.time_ns);
             if let Some((oldest, _)) = oldest {
                 self.failed.swap_remove(oldest);
             }
@@ -189,7 +193,10 @@ impl Source {
         if self.accepted.iter().any(|known| known.same(&target)) {
             return;
         }
-        self.wide_add(ACCEPTED_PAIRS, hash(3, &(target.ip, target.port, target.protocol)));
+        self.wide_add(
+            ACCEPTED_PAIRS,
+            hash(3, &(target.ip, target.port, target.protocol)),
+        );
         if self.accepted.len() < ACCEPTED {
             self.accepted.push(target);
         } else if let Some(place) = self.accepted.get_mut(self.next_accepted) {
@@ -245,7 +252,13 @@ impl Scan {
         )
     }
 
-    pub(super) fn event(&mut self, time_ns: u64, event: &Event, contact: &Contact, context: &mut Context<'_>) {
+    pub(super) fn event(
+        &mut self,
+        time_ns: u64,
+        event: &Event,
+        contact: &Contact,
+        context: &mut Context<'_>,
+    ) {
         match event {
             Event::Settled => {}
             Event::Traffic(traffic) => {
@@ -283,6 +296,8 @@ impl Scan {
                 if contact.is_echo() {
                     self.judge(contact, &target, time_ns, context);
                 }
+            } else if contact.is_echo() {
+                self.add_few(target, contact, time_ns);
             } else if let Some(few) = self.few.get_mut(&contact.source) {
                 for known in &mut few.failed {
                     if known.is_some_and(|known| known.same(&target)) {
@@ -338,7 +353,11 @@ impl Scan {
             if known.kind == Kind::HalfOpen {
                 note_open(&mut source.open_ports, known.port);
             }
-            source.add_failed(known);
+            if known.kind == Kind::Accepted {
+                source.add_accepted(known);
+            } else {
+                source.add_failed(known);
+            }
         }
         true
     }
@@ -388,25 +407,54 @@ impl Scan {
         if !context.episodes.wants(&subject, pairs, dimensions, now_ns) {
             return;
         }
-        let finding = finding(contact, source, &pattern, (vertical, horizontal), (pairs, error_percent), least);
+        let finding = finding(
+            contact,
+            source,
+            &pattern,
+            (vertical, horizontal),
+            (pairs, error_percent),
+            least,
+        );
         let span_ns = source.last_ns.saturating_sub(source.first_ns);
         let quiet_ns = (span_ns / pairs.max(1)).saturating_mul(6).min(DAY_NS);
-        context
-            .episodes
-            .raise(context.settings, subject, pairs, dimensions, quiet_ns, now_ns, finding);
+        context.episodes.raise(
+            context.settings,
+            subject,
+            pairs,
+            dimensions,
+            quiet_ns,
+            now_ns,
+            finding,
+        );
     }
 
     pub(super) fn tick(&mut self, now_ns: u64) {
-        self.few.retain(|_, few| few.last_ns.saturating_add(DAY_NS) > now_ns);
+        self.few
+            .retain(|_, few| few.last_ns.saturating_add(DAY_NS) > now_ns);
         self.sources.retain(|_, source| {
-            source.failed.retain(|known| known.time_ns.saturating_add(DAY_NS) > now_ns);
+            source
+                .failed
+                .retain(|known| known.time_ns.saturating_add(DAY_NS) > now_ns);
             source.last_ns.saturating_add(DAY_NS) > now_ns
         });
     }
 
+    /// Hosts that a source has tried, as far as they are kept.
+    pub(super) fn victims(&self, source: Option<IpAddr>) -> Vec<IpAddr> {
+        let source = source.and_then(|source| self.sources.get(&source));
+        let mut hosts: Vec<IpAddr> = source
+            .map(|source| source.failed.iter().map(|known| known.ip).collect())
+            .unwrap_or_default();
+        hosts.sort_unstable();
+        hosts.dedup();
+        hosts
+    }
+
     /// True if the source has tried in vain what it now reached.
     pub(super) fn tried(&self, source: IpAddr) -> bool {
-        self.sources.get(&source).is_some_and(|source| source.failed.len() >= FEW)
+        self.sources
+            .get(&source)
+            .is_some_and(|source| source.failed.len() >= FEW)
     }
 }
 
@@ -478,7 +526,9 @@ impl Pattern {
         // More than is kept exactly: in proportion.
         let accepted = source.wide_count(ACCEPTED_PAIRS);
         if accepted > ACCEPTED as u64 {
-            let scale = |count: u32| u32::try_from(u64::from(count) * accepted / ACCEPTED as u64).unwrap_or(u32::MAX / 200);
+            let scale = |count: u32| {
+                u32::try_from(u64::from(count) * accepted / ACCEPTED as u64).unwrap_or(u32::MAX / 200)
+            };
             pattern.port_accepted = scale(pattern.port_accepted).min(1 << 20);
             pattern.host_accepted = scale(pattern.host_accepted).min(1 << 20);
         }
@@ -495,7 +545,10 @@ fn caution(contact: &Contact, pattern: &Pattern, context: &Context<'_>) -> u32 {
     let across_hosts = pattern.hosts_day >= pattern.ports_day;
     if across_hosts && PEER_PORTS.contains(&contact.port) {
         factor *= 10;
-    } else if across_hosts && contact.is_udp() && !(SENSITIVE_PORTS.contains(&contact.port) || contact.port < 1024) {
+    } else if across_hosts
+        && contact.is_udp()
+        && !(SENSITIVE_PORTS.contains(&contact.port) || contact.port < 1024)
+    {
         factor *= 4;
     }
     factor
@@ -519,7 +572,11 @@ fn finding(
         name,
         value,
         error_percent,
-        method: if error_percent == 0 { "exact" } else { "hyperloglog" },
+        method: if error_percent == 0 {
+            "exact"
+        } else {
+            "hyperloglog"
+        },
     };
     let (hosts, ports) = if error_percent == 0 {
         let mut hosts: Vec<IpAddr> = source.failed.iter().map(|known| known.ip).collect();
@@ -538,7 +595,10 @@ fn finding(
         about("ports", ports),
         exact("refused", pattern.refused.into()),
         exact("unanswered", pattern.unanswered.into()),
-        exact("probes", (pattern.stealth + pattern.half_open + pattern.ack).into()),
+        exact(
+            "probes",
+            (pattern.stealth + pattern.half_open + pattern.ack).into(),
+        ),
     ];
     let mut sample: Vec<&super::scan::Target> = source.failed.iter().collect();
     sample.sort_unstable_by_key(|known| (known.port, known.ip));
@@ -557,9 +617,15 @@ fn finding(
         finding.port = Some(contact.port);
         finding.reason(
             "icmp_sweep",
-            format!("{} hosts did not answer an echo request, {} did", pattern.hosts, pattern.port_accepted),
+            format!(
+                "{} hosts did not answer an echo request, {} did",
+                pattern.hosts, pattern.port_accepted
+            ),
         );
-        format!("looked for hosts by ICMP echo, {} of which did not answer", pattern.hosts)
+        format!(
+            "looked for hosts by ICMP echo, {} of which did not answer",
+            pattern.hosts
+        )
     } else if vertical {
         finding.destination = Some(contact.target);
         finding.reason(
@@ -594,7 +660,10 @@ fn finding(
         );
     }
     if pattern.half_open > 0 {
-        finding.reason("half_open", format!("{} handshakes left half open", pattern.half_open));
+        finding.reason(
+            "half_open",
+            format!("{} handshakes left half open", pattern.half_open),
+        );
     }
     if pattern.ack > 0 {
         finding.reason("ack_probes", format!("{} bare ACKs were reset", pattern.ack));
@@ -608,9 +677,16 @@ fn finding(
             format!("{} ICMP messages said unreachable", source.unreachable),
         );
     }
-    let sensitive = finding.ports.iter().filter(|port| SENSITIVE_PORTS.contains(port)).count();
+    let sensitive = finding
+        .ports
+        .iter()
+        .filter(|port| SENSITIVE_PORTS.contains(port))
+        .count();
     if sensitive > 0 {
-        finding.reason("sensitive_ports", format!("{sensitive} of the ports in the sample are sensitive"));
+        finding.reason(
+            "sensitive_ports",
+            format!("{sensitive} of the ports in the sample are sensitive"),
+        );
     }
     let proven = pattern.refused + pattern.stealth + pattern.half_open + pattern.ack;
     let strong = u64::from(least) * 3 <= pairs;
@@ -619,11 +695,18 @@ fn finding(
         (false, true) => Confidence::Medium,
         (false, false) => Confidence::Low,
     };
-    let doublings = (pairs / u64::from(least).max(1)).checked_ilog2().unwrap_or(0).min(4);
+    let doublings = (pairs / u64::from(least).max(1))
+        .checked_ilog2()
+        .unwrap_or(0)
+        .min(4);
     let mut score = 50 + 6 * doublings;
     score += if pattern.stealth > 0 { 15 } else { 0 };
     score += if sensitive > 0 { 5 } else { 0 };
-    score += if finding.confidence == Confidence::High { 10 } else { 0 };
+    score += if finding.confidence == Confidence::High {
+        10
+    } else {
+        0
+    };
     finding.score = u8::try_from(score.min(100)).unwrap_or(100);
     finding.techniques = if contact.source_inside() {
         vec!["T1046"]

@@ -200,7 +200,9 @@ mod tests {
             }
         }
         assert!(met >= 20);
-        let crowd = (0..1_000_u64).filter(|s| promotion.meet(hash(1, s), 1) > 4).count();
+        let crowd = (0..1_000_u64)
+            .filter(|s| promotion.meet(hash(1, s), 1) > 4)
+            .count();
         assert!(crowd < 50, "{crowd}");
     }
 }

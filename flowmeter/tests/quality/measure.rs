@@ -69,8 +69,12 @@ pub(crate) struct Measured {
 /// Files that are no captures and no connection logs.
 fn is_text(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("");
-    ["README", "LICENSE", "COPYING"].iter().any(|prefix| name.starts_with(prefix))
-        || [".tsv", ".md", ".txt", ".json.gz"].iter().any(|suffix| name.ends_with(suffix))
+    ["README", "LICENSE", "COPYING"]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
+        || [".tsv", ".md", ".txt", ".json.gz"]
+            .iter()
+            .any(|suffix| name.ends_with(suffix))
 }
 
 /// `only`: files whose path contains this.
@@ -114,8 +118,7 @@ pub(crate) fn measure(data: &Path, mode: Mode, interval: Duration, only: &str) -
         };
         corpus.files += 1;
         corpus.slices += replayed.slices;
-        #[allow(clippy::cast_precision_loss)]
-        let days = replayed.last_ns.saturating_sub(replayed.first_ns) as f64 / 86_400e9;
+        let days = replayed.seen.as_secs_f64() / 86_400.0;
         #[allow(clippy::cast_precision_loss)]
         let hosts = replayed.hosts.len() as f64;
         corpus.host_days += hosts * days;

@@ -21,8 +21,9 @@ pub(crate) struct Replayed {
     pub(crate) findings: Vec<Finding>,
     pub(crate) slices: u64,
     pub(crate) hosts: BTreeSet<IpAddr>,
-    pub(crate) first_ns: u64,
     pub(crate) last_ns: u64,
+    /// Time in which something was seen.
+    pub(crate) seen: Duration,
 }
 
 fn source(file: String, input: Input) -> Box<dyn Source> {
@@ -34,7 +35,12 @@ fn source(file: String, input: Input) -> Box<dyn Source> {
 }
 
 /// Every batch of slices of a file with the time up to which it is complete.
-pub(crate) fn slices(path: &Path, config: &Config, interval: Duration, mut each: impl FnMut(u64, Vec<Slice>)) {
+pub(crate) fn slices(
+    path: &Path,
+    config: &Config,
+    interval: Duration,
+    mut each: impl FnMut(u64, Vec<Slice>),
+) {
     let source = FileSource::new(path, &BytesRead::default(), source);
     let mut replay = Replay::new(vec![Box::new(source)], interval, Tunnels::Outer);
     let mut tracker = Tracker::new(&config.track);
@@ -55,21 +61,21 @@ pub(crate) fn slices(path: &Path, config: &Config, interval: Duration, mut each:
 pub(crate) fn feed(engine: &mut Engine, networks: &Networks, slices: &[Slice]) {
     for slice in slices {
         let direction = networks.direction(slice.initiator.ip, slice.responder.ip);
-        engine.feed(slice, direction, networks.cast(slice.responder.ip) == Cast::Unicast);
+        engine.feed(
+            slice,
+            direction,
+            networks.cast(slice.responder.ip) == Cast::Unicast,
+        );
     }
 }
 
 pub(crate) fn replayed(path: &Path, config: &Config, interval: Duration) -> Replayed {
     let mut engine = Engine::new(config);
     let networks = Networks::new(&config.networks.internal);
-    let mut replayed = Replayed {
-        first_ns: u64::MAX,
-        ..Replayed::default()
-    };
+    let mut replayed = Replayed::default();
     slices(path, config, interval, |end_ns, slices| {
         for slice in &slices {
             replayed.slices += 1;
-            replayed.first_ns = replayed.first_ns.min(slice.start_ns);
             replayed.last_ns = replayed.last_ns.max(slice.last_ns);
             replayed.hosts.extend(
                 [slice.initiator.ip, slice.responder.ip]
@@ -77,6 +83,7 @@ pub(crate) fn replayed(path: &Path, config: &Config, interval: Duration) -> Repl
                     .filter(|ip| networks.contains(*ip)),
             );
         }
+        replayed.seen += interval;
         feed(&mut engine, &networks, &slices);
         engine.advance(end_ns);
         replayed.findings.append(&mut engine.drain());

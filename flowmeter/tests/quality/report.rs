@@ -63,8 +63,16 @@ impl Measured {
                 .iter()
                 .filter(|made| !made.wanted && of_group(&made.path))
                 .filter(|made| {
-                    let brute = made.finding.reasons.iter().any(|reason| reason.id == "brute_force");
-                    if group == "brute_force" { brute } else { made.finding.tag.name() == group }
+                    let brute = made
+                        .finding
+                        .reasons
+                        .iter()
+                        .any(|reason| reason.id == "brute_force");
+                    if group == "brute_force" {
+                        brute
+                    } else {
+                        made.finding.tag.name() == group
+                    }
                 })
                 .map(|made| (&made.path, made.finding.source, made.finding.destination))
                 .collect();
@@ -88,7 +96,9 @@ pub(crate) fn report(title: &str, measured: &Measured) -> String {
             .filter_map(|outcome| outcome.after_s)
             .collect();
         times.sort_unstable_by(f64::total_cmp);
-        let median = times.get(times.len() / 2).map_or_else(String::new, |time| format!("{time:.1} s"));
+        let median = times
+            .get(times.len() / 2)
+            .map_or_else(String::new, |time| format!("{time:.1} s"));
         let _ = writeln!(
             text,
             "| `{group}` | {} of {} | {:.2} | {:.2} | {} of {} | {} of {} | {median} |",
@@ -112,12 +122,19 @@ pub(crate) fn report(title: &str, measured: &Measured) -> String {
             if row.not { "not " } else { "" },
             row.expect,
             row.source,
-            if row.destination.is_empty() { "any" } else { &row.destination },
+            if row.destination.is_empty() {
+                "any"
+            } else {
+                &row.destination
+            },
             row.note,
         );
     }
     text += "\n### Findings in labelled captures that no row asks for\n\n";
-    list(&mut text, measured.labelled.made.iter().filter(|made| !made.wanted));
+    list(
+        &mut text,
+        measured.labelled.made.iter().filter(|made| !made.wanted),
+    );
     corpus(&mut text, "Captures without a row", &measured.unlabelled);
     list(&mut text, measured.unlabelled.made.iter());
     text

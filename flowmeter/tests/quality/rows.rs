@@ -46,7 +46,9 @@ impl Row {
                 || wanted == "*"
                 || wanted.split('|').any(|wanted| {
                     let (address, wanted_port) = match wanted.rsplit_once(':') {
-                        Some((address, port)) if !address.contains(':') => (address, port.parse::<u16>().ok()),
+                        Some((address, port)) if !address.contains(':') => {
+                            (address, port.parse::<u16>().ok())
+                        }
                         _ => (wanted, None),
                     };
                     let Ok(address) = address.parse::<IpAddr>() else {
@@ -59,7 +61,12 @@ impl Row {
         finding.phase != Phase::End
             && self.is_of_kind(finding)
             && one(&self.source, finding.source, None, &[])
-            && one(&self.destination, finding.destination, finding.port, &finding.hosts)
+            && one(
+                &self.destination,
+                finding.destination,
+                finding.port,
+                &finding.hosts,
+            )
     }
 }
 
@@ -85,7 +92,10 @@ pub(crate) fn read(data: &Path) -> anyhow::Result<Vec<Row>> {
 
 /// The defaults with learning off, and what a row changes.
 pub(crate) fn config(internal: &str, settings: &str, more: &[String]) -> anyhow::Result<Config> {
-    let mut set = vec!["detect.learning=0s".to_owned(), "collector.name=quality".to_owned()];
+    let mut set = vec![
+        "detect.learning=0s".to_owned(),
+        "collector.name=quality".to_owned(),
+    ];
     if !internal.is_empty() {
         let mut networks: Vec<String> = Config::default()
             .networks
@@ -96,7 +106,13 @@ pub(crate) fn config(internal: &str, settings: &str, more: &[String]) -> anyhow:
         networks.extend(internal.split([',', ';']).map(|net| net.trim().to_owned()));
         set.push(format!("networks.internal={}", networks.join(",")));
     }
-    set.extend(settings.split(';').map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned));
+    set.extend(
+        settings
+            .split(';')
+            .map(str::trim)
+            .filter(|text| !text.is_empty())
+            .map(str::to_owned),
+    );
     set.extend_from_slice(more);
     let sources = Sources {
         file: Some("/dev/null".into()),

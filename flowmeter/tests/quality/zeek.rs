@@ -42,14 +42,21 @@ impl ZeekSource {
                     serde_json::Value::String(text) => text,
                     other => other.to_string(),
                 };
-                object.into_iter().map(|(name, value)| (name, text(value))).collect()
+                object
+                    .into_iter()
+                    .map(|(name, value)| (name, text(value)))
+                    .collect()
             } else if let Some(fields) = line.strip_prefix("#fields\t") {
                 names = fields.split('\t').map(str::to_owned).collect();
                 continue;
             } else if line.starts_with('#') {
                 continue;
             } else {
-                names.iter().cloned().zip(line.split('\t').map(str::to_owned)).collect()
+                names
+                    .iter()
+                    .cloned()
+                    .zip(line.split('\t').map(str::to_owned))
+                    .collect()
             };
             rows.extend(row(&fields));
         }

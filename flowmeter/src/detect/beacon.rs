@@ -1,0 +1,415 @@
+//! `possible_beaconing`: contacts that come back like a clock, allowing for sleep, jitter and missed beats.
+//!
+//! Judged are the starts of connections, not slices: a long connection cut by the drain is no beacon. Order
+//! statistics, because one night's sleep makes any mean and standard deviation worthless.
+
+use std::net::IpAddr;
+
+use flowmeter_common::flow::protocol::{TCP, UDP};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Confidence, Context, Count, Finding, Period, Tag,
+    contact::{Contact, Event},
+    episode::Subject,
+    table::{Entry, Table},
+};
+use crate::{config::detect::DetectorMode, enrich::Direction};
+
+/// Newest starts that are kept.
+const STARTS: usize = 64;
+/// Starts closer than this are one visit: parallel connections of one program.
+const BURST_NS: u64 = 200_000_000;
+/// A gap that no beacon's rhythm can be told from.
+const SHORTEST_NS: u64 = 500_000_000;
+/// Forgotten after this long without a contact.
+const KEEP_NS: u64 = 3 * 86_400_000_000_000;
+const HOUR_NS: u64 = 3_600_000_000_000;
+
+/// Services that are periodic by their nature: time, addresses, discovery, routing, names in the neighbourhood.
+const PERIODIC: [(u8, u16); 10] = [
+    (UDP, 67),
+    (UDP, 68),
+    (UDP, 123),
+    (UDP, 137),
+    (UDP, 138),
+    (UDP, 547),
+    (UDP, 1900),
+    (UDP, 3702),
+    (UDP, 5353),
+    (TCP, 179),
+];
+
+pub(super) type Pair = (IpAddr, IpAddr, u16, u8);
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Series {
+    first_ns: u64,
+    last_ns: u64,
+    count: u64,
+    /// Rings of the newest.
+    starts: Vec<u64>,
+    sizes: Vec<u32>,
+    next_start: u8,
+    next_size: u8,
+    failed: u64,
+    accepted: u64,
+    /// Hours since the first contact in which there was one; bit 63 is the 64th and all later ones.
+    hours: u64,
+    /// Looked at again from this count on.
+    next_look: u64,
+    /// The rhythm was good enough when it was last looked at.
+    regular: bool,
+}
+
+const SERIES_BYTES: usize = STARTS * 12;
+
+impl Entry for Series {
+    fn suspicion(&self) -> u32 {
+        u32::try_from(self.count.min(1000)).unwrap_or(0) + if self.regular { 1000 } else { 0 }
+    }
+
+    fn last_ns(&self) -> u64 {
+        self.last_ns
+    }
+}
+
+impl Series {
+    fn new(start_ns: u64) -> Self {
+        Self {
+            first_ns: start_ns,
+            last_ns: start_ns,
+            count: 0,
+            starts: Vec::new(),
+            sizes: Vec::new(),
+            next_start: 0,
+            next_size: 0,
+            failed: 0,
+            accepted: 0,
+            hours: 0,
+            next_look: 0,
+            regular: false,
+        }
+    }
+
+    fn add(&mut self, start_ns: u64) {
+        self.count += 1;
+        self.first_ns = self.first_ns.min(start_ns);
+        self.last_ns = self.last_ns.max(start_ns);
+        let hour = (start_ns.saturating_sub(self.first_ns) / HOUR_NS).min(63);
+        self.hours |= 1 << hour;
+        ring(&mut self.starts, &mut self.next_start, start_ns);
+    }
+
+    /// Gaps between visits in ascending order, and the last visit.
+    fn gaps(&self) -> Vec<u64> {
+        let mut starts = self.starts.clone();
+        starts.sort_unstable();
+        let mut gaps = Vec::with_capacity(starts.len());
+        let mut before = None;
+        for start_ns in starts {
+            match before {
+                Some(before_ns) if start_ns.saturating_sub(before_ns) < BURST_NS => continue,
+                Some(before_ns) => gaps.push(start_ns.saturating_sub(before_ns)),
+                None => {}
+            }
+            before = Some(start_ns);
+        }
+        gaps.sort_unstable();
+        gaps
+    }
+}
+
+fn ring<T>(values: &mut Vec<T>, next: &mut u8, value: T) {
+    if values.len() < STARTS {
+        values.push(value);
+    } else if let Some(place) = values.get_mut(usize::from(*next)) {
+        *place = value;
+    }
+    *next = (*next + 1) % 64;
+}
+
+fn quantile(sorted: &[u64], quarter: usize) -> u64 {
+    let place = sorted.len().saturating_sub(1) * quarter / 4;
+    sorted.get(place).copied().unwrap_or(0)
+}
+
+/// Median and median absolute deviation of ascending values.
+fn spread(sorted: &[u64]) -> (u64, u64) {
+    let median = quantile(sorted, 2);
+    let mut off: Vec<u64> = sorted.iter().map(|value| value.abs_diff(median)).collect();
+    off.sort_unstable();
+    (median, quantile(&off, 2))
+}
+
+/// What the gaps say.
+#[derive(Clone, Copy, Debug)]
+struct Rhythm {
+    median_ns: u64,
+    mad_ns: u64,
+    /// MAD over median, per cent.
+    jitter: u64,
+    /// Bowley skew, per cent, 0 to 100.
+    skew: u64,
+    /// Gaps that are one or several periods long, per cent.
+    on_lattice: u64,
+    /// Of those, several.
+    missed: u64,
+    /// Gaps far off in both directions, per cent.
+    stray: u64,
+}
+
+impl Rhythm {
+    fn of(gaps: &[u64]) -> Option<Self> {
+        let (median_ns, mad_ns) = spread(gaps);
+        if gaps.len() < 5 || median_ns < SHORTEST_NS {
+            return None;
+        }
+        let (low, high) = (quantile(gaps, 1), quantile(gaps, 3));
+        let skew = match high - low {
+            0 => 0,
+            range => (low + high).abs_diff(2 * median_ns) * 100 / range,
+        };
+        let tolerance = (mad_ns * 3).max(median_ns / 10);
+        let (mut on, mut missed, mut stray) = (0, 0, 0);
+        for gap in gaps {
+            let beats = (gap + median_ns / 2) / median_ns;
+            let near = gap.abs_diff(beats * median_ns) <= tolerance.min(median_ns * 2 / 5);
+            if (1..=16).contains(&beats) && near {
+                on += 1;
+                missed += u64::from(beats > 1);
+            } else {
+                stray += 1;
+            }
+        }
+        let all = gaps.len() as u64;
+        Some(Self {
+            median_ns,
+            mad_ns,
+            jitter: mad_ns * 100 / median_ns,
+            skew,
+            on_lattice: on * 100 / all,
+            missed,
+            stray: stray * 100 / all,
+        })
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Beacons {
+    pairs: Table<Pair, Series>,
+}
+
+impl Beacons {
+    pub(super) fn new(bytes: u64) -> Self {
+        Self {
+            pairs: Table::with_bytes(bytes, SERIES_BYTES),
+        }
+    }
+
+    pub(super) fn adopt(&mut self, other: Self) {
+        self.pairs.adopt(other.pairs);
+    }
+
+    pub(super) fn usage(&self) -> (usize, usize, u64) {
+        (self.pairs.len(), self.pairs.capacity(), self.pairs.evicted())
+    }
+
+    /// True if the contacts of a pair have a beacon's rhythm.
+    pub(super) fn regular(&self, pair: &Pair) -> bool {
+        self.pairs.get(pair).is_some_and(|series| series.regular)
+    }
+
+    pub(super) fn tick(&mut self, now_ns: u64) {
+        self.pairs
+            .retain(|_, series| series.last_ns.saturating_add(KEEP_NS) > now_ns);
+    }
+
+    pub(super) fn event(
+        &mut self,
+        time_ns: u64,
+        event: &Event,
+        contact: &Contact,
+        context: &mut Context<'_>,
+    ) {
+        if !contact.unicast
+            || !(contact.is_tcp() || contact.is_udp())
+            || contact.direction() == Direction::ExternalToExternal
+        {
+            return;
+        }
+        let settings = &context.settings_of(contact).beaconing;
+        // Inside, regular is what most things are; DNS is looked at for its own detector.
+        let watched = contact.direction() == Direction::InternalToExternal
+            || contact.direction() == Direction::InternalToInternal
+                && (settings.internal || contact.port == 53);
+        if settings.mode != DetectorMode::Full
+            || !watched
+            || PERIODIC.contains(&(contact.protocol, contact.port))
+            || context.roles.proxy(context.settings, contact.source)
+        {
+            return;
+        }
+        let pair = (contact.source, contact.target, contact.port, contact.protocol);
+        match event {
+            Event::Opened if contact.fresh || !contact.asked() => {
+                let series = self.pairs.entry(pair, || Series::new(contact.start_ns));
+                series.add(contact.start_ns);
+                if series.count >= series.next_look.max(settings.contacts.into()) {
+                    self.look(pair, contact, time_ns, context);
+                }
+            }
+            Event::Settled => {
+                if let Some(series) = self.pairs.get_mut(&pair) {
+                    series.failed += u64::from(contact.verdict.failed());
+                    series.accepted += u64::from(!contact.verdict.failed());
+                }
+            }
+            Event::Closed => {
+                if let Some(series) = self.pairs.get_mut(&pair) {
+                    let size = u32::try_from(contact.sent.bytes).unwrap_or(u32::MAX);
+                    ring(&mut series.sizes, &mut series.next_size, size);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn look(&mut self, pair: Pair, contact: &Contact, now_ns: u64, context: &mut Context<'_>) {
+        let Some(series) = self.pairs.get_mut(&pair) else {
+            return;
+        };
+        series.next_look = series.count + (series.count / 4).clamp(1, 200);
+        let settings = &context.settings_of(contact).beaconing;
+        let Some(rhythm) = Rhythm::of(&series.gaps()) else {
+            series.regular = false;
+            return;
+        };
+        let mut sizes: Vec<u64> = series.sizes.iter().map(|size| u64::from(*size)).collect();
+        sizes.sort_unstable();
+        let (size, size_mad) = spread(&sizes);
+        let same_size = sizes.len() >= 4 && size_mad * 10 <= size;
+        let failed = series.failed * 5 >= (series.failed + series.accepted) * 4 && series.failed >= 4;
+        let clients = context
+            .roles
+            .clients(contact.target, contact.port, contact.protocol);
+        let limit = u64::from(settings.jitter_percent) * if failed { 2 } else { 1 };
+        series.regular = rhythm.jitter <= limit;
+        // Clockwork counts most; what else a beacon is, less.
+        let score = {
+            let steady = 40 * limit.saturating_sub(rhythm.jitter) / limit.max(1);
+            let lattice = 20 * rhythm.on_lattice / 100;
+            let symmetric = 10 * (100 - rhythm.skew.min(100)) / 100;
+            let length = u64::from((series.count / 8).max(1).ilog2()) * 5;
+            let hours = u64::from(series.hours.count_ones().saturating_sub(1)) * 3;
+            let ordinary = if clients >= settings.prevalence { 40 } else { 0 };
+            (steady + lattice + symmetric + if same_size { 15 } else { 0 } + length.min(15) + hours.min(12))
+                .saturating_sub(rhythm.stray / 4 + ordinary)
+        };
+        let known_resolver = contact.port == 53 && context.roles.resolver(context.settings, contact.target);
+        let inside = contact.direction() == Direction::InternalToInternal && !settings.internal;
+        if !series.regular || score < u64::from(settings.score) || known_resolver || inside {
+            return;
+        }
+        let dimensions = 1 | u32::from(failed) << 1;
+        let subject = Subject {
+            tag: Tag::Beaconing,
+            source: Some(contact.source),
+            target: Some(contact.target),
+            port: Some(contact.port),
+            kind: contact.protocol,
+        };
+        if !context.episodes.wants(&subject, series.count, dimensions, now_ns) {
+            return;
+        }
+        let mut finding = Finding::new(Tag::Beaconing, series.first_ns, series.last_ns);
+        finding.source = Some(contact.source);
+        finding.destination = Some(contact.target);
+        finding.port = Some(contact.port);
+        finding.protocol = Some(contact.protocol);
+        finding.score = u8::try_from(score.min(100)).unwrap_or(100);
+        finding.confidence = match score {
+            85.. => Confidence::High,
+            70.. => Confidence::Medium,
+            _ => Confidence::Low,
+        };
+        let period = seconds(rhythm.median_ns);
+        if failed {
+            finding.reason(
+                "dead_host_retry",
+                format!(
+                    "{} of {} attempts failed: it keeps calling a host that does not answer",
+                    series.failed, series.count
+                ),
+            );
+        }
+        finding.reason(
+            "regular_gaps",
+            format!("every {period}, jitter {} %", rhythm.jitter),
+        );
+        if rhythm.missed > 0 {
+            finding.reason(
+                "missed_beats",
+                format!("{} gaps are several periods long", rhythm.missed),
+            );
+        }
+        if same_size {
+            finding.reason("same_size", format!("{size} bytes sent each time"));
+        }
+        let hours = series.hours.count_ones();
+        if hours >= 3 {
+            finding.reason("many_hours", format!("in {hours} hours"));
+        }
+        if series.count >= 64 {
+            finding.reason("long_series", format!("{} contacts", series.count));
+        }
+        if clients <= 1 {
+            finding.reason("rare_destination", "no other inside host uses it".to_owned());
+        }
+        finding.counts = vec![
+            Count::exact("contacts", series.count),
+            Count::exact("failed", series.failed),
+            Count::exact("clients", clients.into()),
+        ];
+        finding.period = Some(Period {
+            period_ns: rhythm.median_ns,
+            jitter_ns: rhythm.mad_ns,
+            next_ns: series.last_ns.saturating_add(rhythm.median_ns),
+        });
+        finding.techniques = match contact.port {
+            53 => vec!["T1071.004", "T1071"],
+            80 | 443 | 8080 | 8443 => vec!["T1071.001", "T1071"],
+            _ => vec!["T1071", "T1571"],
+        };
+        finding.settings = vec![
+            (
+                "detect.beaconing.jitter_percent",
+                settings.jitter_percent.to_string(),
+            ),
+            ("detect.beaconing.score", settings.score.to_string()),
+        ];
+        finding.message = format!(
+            "{} has contacted {} on port {} {} times, about every {period}.",
+            contact.source, contact.target, contact.port, series.count
+        );
+        let quiet_ns = rhythm.median_ns.saturating_mul(8);
+        context.episodes.raise(
+            context.settings,
+            subject,
+            series.count,
+            dimensions,
+            quiet_ns,
+            now_ns,
+            finding,
+        );
+    }
+}
+
+/// A duration for people.
+fn seconds(ns: u64) -> String {
+    match ns / 1_000_000 {
+        ms @ ..10_000 => format!("{}.{:02} s", ms / 1000, ms % 1000 / 10),
+        ms @ ..600_000 => format!("{} s", ms / 1000),
+        ms => format!("{} min", ms / 60_000),
+    }
+}

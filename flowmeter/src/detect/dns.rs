@@ -1,0 +1,240 @@
+//! `suspicious_dns_flow`: DNS that carries something else than names. Volume alone tells nothing; any two of
+//! several signs do.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Confidence, Context, Count, Finding, Tag,
+    beacon::Beacons,
+    contact::{Contact, Event, Verdict},
+    episode::Subject,
+    table::{Entry, Table},
+};
+use crate::config::detect::DetectorMode;
+
+const HOUR_NS: u64 = 3_600_000_000_000;
+const KEEP_NS: u64 = 2 * 24 * HOUR_NS;
+/// Queries before which nothing is said.
+const LEAST: u64 = 30;
+/// A socket that is used for longer than this is one that is kept.
+const LONG_NS: u64 = 600_000_000_000;
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Asking {
+    first_ns: u64,
+    last_ns: u64,
+    queries: u64,
+    bytes: u64,
+    answer_bytes: u64,
+    sockets: u64,
+    /// Most queries on one socket, and the longest time on one.
+    socket_queries: u64,
+    socket_ns: u64,
+    /// By hour since the epoch, newest 64 in the low bits.
+    hours: u64,
+    hour: u64,
+    next_look: u64,
+}
+
+impl Entry for Asking {
+    fn suspicion(&self) -> u32 {
+        u32::try_from(self.queries.min(1_000_000)).unwrap_or(0)
+    }
+
+    fn last_ns(&self) -> u64 {
+        self.last_ns
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Dns {
+    pairs: Table<(IpAddr, IpAddr), Asking>,
+}
+
+impl Dns {
+    pub(super) fn new(bytes: u64) -> Self {
+        Self {
+            pairs: Table::with_bytes(bytes, 0),
+        }
+    }
+
+    pub(super) fn adopt(&mut self, other: Self) {
+        self.pairs.adopt(other.pairs);
+    }
+
+    pub(super) fn usage(&self) -> (usize, usize, u64) {
+        (self.pairs.len(), self.pairs.capacity(), self.pairs.evicted())
+    }
+
+    pub(super) fn tick(&mut self, now_ns: u64) {
+        self.pairs
+            .retain(|_, asking| asking.last_ns.saturating_add(KEEP_NS) > now_ns);
+    }
+
+    pub(super) fn event(
+        &mut self,
+        now_ns: u64,
+        event: &Event,
+        contact: &Contact,
+        beacons: &Beacons,
+        context: &mut Context<'_>,
+    ) {
+        if contact.port != 53
+            || !(contact.is_udp() || contact.is_tcp())
+            || !contact.source_inside()
+            || !contact.unicast
+            || contact.verdict == Verdict::Pending
+        {
+            return;
+        }
+        let Event::Traffic(traffic) = event else {
+            return;
+        };
+        let settings = &context.settings.of(contact.source).dns;
+        if settings.mode != DetectorMode::Full {
+            return;
+        }
+        let asking = self.pairs.entry((contact.source, contact.target), || Asking {
+            first_ns: contact.start_ns,
+            hour: contact.start_ns / HOUR_NS,
+            ..Asking::default()
+        });
+        asking.first_ns = asking.first_ns.min(contact.start_ns);
+        asking.last_ns = asking.last_ns.max(traffic.last_ns);
+        asking.answer_bytes += traffic.received.bytes;
+        if contact.is_udp() {
+            asking.queries += traffic.sent.packets;
+            asking.bytes += traffic.sent.bytes;
+            // This slice is the socket's first.
+            asking.sockets += u64::from(contact.sent.packets == traffic.sent.packets);
+            asking.socket_queries = asking.socket_queries.max(contact.sent.packets);
+        } else {
+            // Segments are no queries; a connection that stays and talks is one all the same.
+            asking.queries += traffic.sent.packets / 2;
+            asking.bytes += traffic.sent.bytes / 2;
+            asking.socket_queries = asking.socket_queries.max(contact.sent.packets / 2);
+        }
+        asking.socket_ns = asking
+            .socket_ns
+            .max(contact.last_ns.saturating_sub(contact.start_ns));
+        let hour = traffic.last_ns / HOUR_NS;
+        if hour > asking.hour {
+            asking.hours = asking
+                .hours
+                .checked_shl(u32::try_from(hour - asking.hour).unwrap_or(64))
+                .unwrap_or(0);
+            asking.hour = hour;
+        }
+        asking.hours |= 1;
+        if asking.queries < asking.next_look.max(LEAST) {
+            return;
+        }
+        asking.next_look = asking.queries + asking.queries / 4;
+        let pair = (contact.source, contact.target, 53, contact.protocol);
+        let hours = (asking.hours & 0x00ff_ffff).count_ones();
+        let mean = asking.bytes / asking.queries.max(1);
+        let unknown = !context.roles.resolver(context.settings, contact.target);
+        let large = mean >= settings.query_bytes.into();
+        let busy = asking.socket_queries >= settings.socket_queries.into();
+        let long = asking.socket_ns >= LONG_NS && asking.socket_queries >= LEAST;
+        let steady = hours >= settings.hours;
+        let beaconing = beacons.regular(&pair);
+        let signs = u32::from(unknown)
+            + u32::from(large)
+            + u32::from(busy || long)
+            + u32::from(steady)
+            + u32::from(beaconing);
+        // A resolver that others use as well is asked at all hours, and by a forwarder on one socket.
+        let substance = if unknown { signs >= 2 } else { signs >= 2 && large };
+        if !substance || context.roles.speaks_for_others(context.settings, contact.source) && !large {
+            return;
+        }
+        let subject = Subject {
+            tag: Tag::Dns,
+            source: Some(contact.source),
+            target: Some(contact.target),
+            port: Some(53),
+            kind: 0,
+        };
+        let dimensions = u32::from(unknown)
+            | u32::from(large) << 1
+            | u32::from(busy || long) << 2
+            | u32::from(steady) << 3
+            | u32::from(beaconing) << 4;
+        if !context
+            .episodes
+            .wants(&subject, asking.queries, dimensions, now_ns)
+        {
+            return;
+        }
+        let mut finding = Finding::new(Tag::Dns, asking.first_ns, asking.last_ns);
+        finding.source = Some(contact.source);
+        finding.destination = Some(contact.target);
+        finding.port = Some(53);
+        finding.protocol = Some(contact.protocol);
+        if large {
+            finding.reason("large_queries", format!("{mean} bytes a query on average"));
+        }
+        if busy {
+            finding.reason(
+                "busy_socket",
+                format!("{} queries on one socket", asking.socket_queries),
+            );
+        }
+        if long {
+            finding.reason(
+                "long_socket",
+                format!("one socket for {} s", asking.socket_ns / 1_000_000_000),
+            );
+        }
+        if beaconing {
+            finding.reason("beaconing", "at regular intervals".to_owned());
+        }
+        if steady {
+            finding.reason("steady_hours", format!("in {hours} of the last 24 hours"));
+        }
+        if unknown {
+            finding.reason(
+                "unknown_resolver",
+                format!("{} is no known resolver", contact.target),
+            );
+        }
+        finding.counts = vec![
+            Count::exact("queries", asking.queries),
+            Count::exact("bytes_sent", asking.bytes),
+            Count::exact("bytes_received", asking.answer_bytes),
+            Count::exact("sockets", asking.sockets),
+        ];
+        finding.score = u8::try_from(30 + 15 * signs).unwrap_or(100).min(100);
+        finding.confidence = match signs {
+            ..=2 => Confidence::Low,
+            3 => Confidence::Medium,
+            _ => Confidence::High,
+        };
+        finding.techniques = if large || busy {
+            vec!["T1071.004", "T1572"]
+        } else {
+            vec!["T1071.004"]
+        };
+        finding.settings = vec![
+            ("detect.dns.query_bytes", settings.query_bytes.to_string()),
+            ("detect.dns.socket_queries", settings.socket_queries.to_string()),
+            ("detect.dns.hours", settings.hours.to_string()),
+        ];
+        finding.message = format!(
+            "{} sent {} DNS queries of {mean} bytes to {}.",
+            contact.source, asking.queries, contact.target
+        );
+        context.episodes.raise(
+            context.settings,
+            subject,
+            asking.queries,
+            dimensions,
+            HOUR_NS,
+            now_ns,
+            finding,
+        );
+    }
+}

@@ -1,0 +1,332 @@
+//! `high_outbound_bytes`: more sent outside than this host usually does, counted while it is being sent.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Baseline, Confidence, Context, Count, Finding, Tag,
+    contact::{Contact, Event, Traffic},
+    episode::Subject,
+    table::{Entry, Table},
+};
+use crate::{config::detect::DetectorMode, enrich::Direction};
+
+const HOUR_NS: u64 = 3_600_000_000_000;
+const DAY_NS: u64 = 24 * HOUR_NS;
+/// The sliding hour is twelve of these.
+const SLOT_NS: u64 = HOUR_NS / 12;
+/// Hours of a host that its baseline is made of, and how many it takes.
+const HOURS: usize = 48;
+const LEAST_HOURS: usize = 12;
+
+/// What one host sent to one outside network.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Volume {
+    first_ns: u64,
+    last_ns: u64,
+    slot: u64,
+    sent: [u64; 12],
+    received: [u64; 12],
+    /// Since `day`, in days since the epoch, and the day before: a slow trickle adds up.
+    day: u64,
+    day_sent: [u64; 2],
+    day_received: [u64; 2],
+}
+
+impl Entry for Volume {
+    fn suspicion(&self) -> u32 {
+        u32::try_from(self.day_sent.iter().sum::<u64>() >> 20).unwrap_or(u32::MAX)
+    }
+
+    fn last_ns(&self) -> u64 {
+        self.last_ns
+    }
+}
+
+impl Volume {
+    fn add(&mut self, traffic: &Traffic) {
+        let time_ns = traffic.last_ns;
+        self.last_ns = self.last_ns.max(time_ns);
+        let slot = time_ns / SLOT_NS;
+        if slot > self.slot {
+            for passed in self.slot + 1..=slot.min(self.slot + 12) {
+                let place = usize::try_from(passed % 12).unwrap_or(0);
+                if let (Some(sent), Some(received)) = (self.sent.get_mut(place), self.received.get_mut(place))
+                {
+                    (*sent, *received) = (0, 0);
+                }
+            }
+            self.slot = slot;
+        }
+        let day = time_ns / DAY_NS;
+        if day > self.day {
+            let before = |now: u64| if day == self.day + 1 { now } else { 0 };
+            self.day_sent = [0, before(self.day_sent[0])];
+            self.day_received = [0, before(self.day_received[0])];
+            self.day = day;
+        }
+        let place = usize::try_from(slot % 12).unwrap_or(0);
+        if slot + 12 > self.slot
+            && let (Some(sent), Some(received)) = (self.sent.get_mut(place), self.received.get_mut(place))
+        {
+            *sent = sent.saturating_add(traffic.sent.bytes);
+            *received = received.saturating_add(traffic.received.bytes);
+        }
+        self.day_sent[0] = self.day_sent[0].saturating_add(traffic.sent.bytes);
+        self.day_received[0] = self.day_received[0].saturating_add(traffic.received.bytes);
+    }
+}
+
+/// What one host sends outside in an hour.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Usual {
+    hour: u64,
+    now: u64,
+    hours: Vec<u64>,
+    next: u8,
+    last_ns: u64,
+}
+
+impl Entry for Usual {
+    fn suspicion(&self) -> u32 {
+        u32::try_from(self.hours.len()).unwrap_or(0)
+    }
+
+    fn last_ns(&self) -> u64 {
+        self.last_ns
+    }
+}
+
+impl Usual {
+    fn add(&mut self, traffic: &Traffic) {
+        let hour = traffic.last_ns / HOUR_NS;
+        self.last_ns = self.last_ns.max(traffic.last_ns);
+        if hour > self.hour {
+            if self.hour > 0 {
+                self.push(self.now);
+                for _ in self.hour + 1..hour.min(self.hour + 1 + HOURS as u64) {
+                    self.push(0);
+                }
+            }
+            self.hour = hour;
+            self.now = 0;
+        }
+        self.now = self.now.saturating_add(traffic.sent.bytes);
+    }
+
+    fn push(&mut self, bytes: u64) {
+        if self.hours.len() < HOURS {
+            self.hours.push(bytes);
+        } else if let Some(place) = self.hours.get_mut(usize::from(self.next)) {
+            *place = bytes;
+        }
+        self.next = (self.next + 1) % 48;
+    }
+
+    /// Median and median absolute deviation of the hours that are over.
+    fn spread(&self) -> Option<(u64, u64)> {
+        if self.hours.len() < LEAST_HOURS {
+            return None;
+        }
+        let middle = |values: &mut Vec<u64>| {
+            values.sort_unstable();
+            values.get(values.len() / 2).copied().unwrap_or(0)
+        };
+        let mut hours = self.hours.clone();
+        let median = middle(&mut hours);
+        let mut off: Vec<u64> = hours.iter().map(|bytes| bytes.abs_diff(median)).collect();
+        Some((median, middle(&mut off)))
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Outbound {
+    volumes: Table<(IpAddr, IpAddr), Volume>,
+    hosts: Table<IpAddr, Usual>,
+}
+
+/// An outside network: services spread over neighbouring addresses.
+fn network(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(ip) => {
+            let [a, b, c, _] = ip.octets();
+            IpAddr::from([a, b, c, 0])
+        }
+        IpAddr::V6(ip) => {
+            let [a, b, c, ..] = ip.segments();
+            IpAddr::from([a, b, c, 0, 0, 0, 0, 0])
+        }
+    }
+}
+
+impl Outbound {
+    pub(super) fn new(bytes: u64) -> Self {
+        Self {
+            volumes: Table::with_bytes(bytes / 3 * 2, 0),
+            hosts: Table::with_bytes(bytes / 3, 8 * HOURS),
+        }
+    }
+
+    pub(super) fn adopt(&mut self, other: Self) {
+        self.volumes.adopt(other.volumes);
+        self.hosts.adopt(other.hosts);
+    }
+
+    pub(super) fn usage(&self) -> (usize, usize, u64) {
+        (
+            self.volumes.len() + self.hosts.len(),
+            self.volumes.capacity() + self.hosts.capacity(),
+            self.volumes.evicted() + self.hosts.evicted(),
+        )
+    }
+
+    pub(super) fn tick(&mut self, now_ns: u64) {
+        self.volumes
+            .retain(|_, volume| volume.last_ns.saturating_add(2 * DAY_NS) > now_ns);
+        self.hosts
+            .retain(|_, usual| usual.last_ns.saturating_add(7 * DAY_NS) > now_ns);
+    }
+
+    pub(super) fn event(
+        &mut self,
+        now_ns: u64,
+        event: &Event,
+        contact: &Contact,
+        beaconing: bool,
+        context: &mut Context<'_>,
+    ) {
+        let Event::Traffic(traffic) = event else {
+            return;
+        };
+        if contact.direction() != Direction::InternalToExternal || !contact.unicast {
+            return;
+        }
+        let settings = &context.settings.of(contact.source).outbound_bytes;
+        if settings.mode != DetectorMode::Full {
+            return;
+        }
+        let usual = self.hosts.entry(contact.source, Usual::default);
+        usual.add(traffic);
+        let key = (contact.source, network(contact.target));
+        let volume = self.volumes.entry(key, || Volume {
+            first_ns: traffic.first_ns,
+            ..Volume::default()
+        });
+        volume.add(traffic);
+        let hour: u64 = volume.sent.iter().sum();
+        let hour_received: u64 = volume.received.iter().sum();
+        let day: u64 = volume.day_sent.iter().sum();
+        let day_received: u64 = volume.day_received.iter().sum();
+        let ratio = u64::from(settings.ratio);
+        let by_hour = hour >= settings.hour_bytes && hour >= ratio.saturating_mul(hour_received);
+        let by_day = day >= settings.day_bytes
+            && day >= ratio.saturating_mul(day_received)
+            && volume.last_ns.saturating_sub(volume.first_ns) <= 2 * DAY_NS;
+        if !(by_hour || by_day) {
+            return;
+        }
+        let spread = usual.spread();
+        let limit = spread.map(|(median, mad)| {
+            // A host that is always silent has a deviation of nothing: a tenth of the setting at least.
+            median.saturating_add(
+                mad.max(settings.hour_bytes / 10)
+                    .saturating_mul(settings.deviations.into()),
+            )
+        });
+        let over = limit.is_none_or(|limit| usual.now >= limit || by_day);
+        if !over {
+            return;
+        }
+        let magnitude = if by_hour { hour } else { day };
+        let subject = Subject {
+            tag: Tag::OutboundBytes,
+            source: Some(contact.source),
+            target: Some(key.1),
+            port: None,
+            kind: 0,
+        };
+        let dimensions = u32::from(by_hour) | u32::from(by_day) << 1 | u32::from(beaconing) << 2;
+        if !context.episodes.wants(&subject, magnitude, dimensions, now_ns) {
+            return;
+        }
+        let mut finding = Finding::new(Tag::OutboundBytes, volume.first_ns, volume.last_ns);
+        finding.source = Some(contact.source);
+        finding.destination = Some(contact.target);
+        finding.port = Some(contact.port);
+        finding.protocol = Some(contact.protocol);
+        let megabytes = magnitude / 1_000_000;
+        if by_hour {
+            finding.reason("hour_volume", format!("{} MB within an hour", hour / 1_000_000));
+        }
+        if by_day {
+            finding.reason("day_volume", format!("{} MB within two days", day / 1_000_000));
+        }
+        let received = if by_hour { hour_received } else { day_received };
+        finding.reason(
+            "sent_received_ratio",
+            format!(
+                "{} bytes sent for each byte received",
+                magnitude / received.max(1)
+            ),
+        );
+        if limit.is_some() {
+            finding.reason("over_baseline", "far over the host's usual hour".to_owned());
+        }
+        if volume.last_ns.saturating_sub(volume.first_ns) <= DAY_NS {
+            finding.reason("new_destination", "first seen within a day".to_owned());
+        }
+        if beaconing {
+            finding.reason(
+                "beaconing",
+                "the same host is called at regular intervals".to_owned(),
+            );
+        }
+        finding.counts = vec![
+            Count::exact("bytes_sent", magnitude),
+            Count::exact("bytes_received", received),
+        ];
+        #[expect(clippy::cast_precision_loss, reason = "for people")]
+        if let Some((median, mad)) = spread {
+            let (usual_bytes, observed) = (median as f64, usual.now as f64);
+            finding.baseline = Some(Baseline {
+                usual: usual_bytes,
+                observed,
+                deviation: (observed - usual_bytes) / (mad as f64).max(1.0),
+                unit: "bytes/h",
+            });
+        }
+        let times = magnitude / settings.hour_bytes.max(1);
+        let base = if limit.is_some() { 60 } else { 50 };
+        finding.score = u8::try_from((base + 8 * times.checked_ilog2().unwrap_or(0)).min(100)).unwrap_or(100);
+        finding.confidence = if limit.is_some() {
+            Confidence::Medium
+        } else {
+            Confidence::Low
+        };
+        finding.techniques = if beaconing {
+            vec!["T1041", "T1048"]
+        } else if matches!(contact.port, 80 | 443) {
+            vec!["T1567", "T1048"]
+        } else {
+            vec!["T1048", "T1567"]
+        };
+        finding.settings = vec![
+            (
+                "detect.outbound_bytes.hour_bytes",
+                settings.hour_bytes.to_string(),
+            ),
+            ("detect.outbound_bytes.ratio", settings.ratio.to_string()),
+        ];
+        finding.message = format!("{} sent {megabytes} MB to {}.", contact.source, contact.target);
+        context.episodes.raise(
+            context.settings,
+            subject,
+            magnitude,
+            dimensions,
+            HOUR_NS,
+            now_ns,
+            finding,
+        );
+    }
+}

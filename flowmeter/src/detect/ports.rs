@@ -1,0 +1,157 @@
+//! `unusual_outbound_port`: accepted outside on a port that hardly anybody here uses, or that remote access tools
+//! are known for.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Confidence, Context, Count, Finding, Tag,
+    contact::{Contact, Event, Verdict},
+    episode::Subject,
+    lateral::scan_of,
+    settings::nanoseconds,
+    sketch::hash,
+    table::{Entry, Table},
+};
+use crate::{config::detect::DetectorMode, enrich::Direction};
+
+/// How long a port's use is remembered.
+const KEEP_NS: u64 = 7 * 86_400_000_000_000;
+/// The least that has to be known of a network before "rare" means anything.
+const LEAST_PORTS: usize = 5;
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Use {
+    /// One bit for each hash of an inside host.
+    hosts: u64,
+    last_ns: u64,
+}
+
+impl Entry for Use {
+    fn suspicion(&self) -> u32 {
+        self.hosts.count_ones()
+    }
+
+    fn last_ns(&self) -> u64 {
+        self.last_ns
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Ports {
+    uses: Table<(u16, u8), Use>,
+    began_ns: u64,
+}
+
+impl Ports {
+    pub(super) fn new(bytes: u64) -> Self {
+        Self {
+            uses: Table::with_bytes(bytes, 0),
+            began_ns: 0,
+        }
+    }
+
+    pub(super) fn adopt(&mut self, other: Self) {
+        self.uses.adopt(other.uses);
+        self.began_ns = other.began_ns;
+    }
+
+    pub(super) fn usage(&self) -> (usize, usize, u64) {
+        (self.uses.len(), self.uses.capacity(), self.uses.evicted())
+    }
+
+    pub(super) fn tick(&mut self, now_ns: u64) {
+        self.uses
+            .retain(|_, used| used.last_ns.saturating_add(KEEP_NS) > now_ns);
+    }
+
+    pub(super) fn event(&mut self, now_ns: u64, event: &Event, contact: &Contact, context: &mut Context<'_>) {
+        if self.began_ns == 0 {
+            self.began_ns = now_ns.max(1);
+        }
+        if !matches!(event, Event::Traffic(_))
+            || contact.direction() != Direction::InternalToExternal
+            || !contact.is_tcp()
+            || !contact.unicast
+            || !contact.fresh
+            || contact.verdict != Verdict::Accepted
+            || !contact.asked()
+        {
+            return;
+        }
+        let settings = &context.settings.of(contact.source).outbound_port;
+        if settings.mode != DetectorMode::Full
+            || settings.usual_ports.contains(&contact.port)
+            || contact.sent.packets < 3
+            || contact.received.packets < 2
+        {
+            return;
+        }
+        let learning = nanoseconds(context.settings.base().learning);
+        let known = learning > 0
+            && self.uses.len() >= LEAST_PORTS
+            && contact.start_ns >= self.began_ns.saturating_add(learning);
+        let used = self.uses.entry((contact.port, contact.protocol), Use::default);
+        used.hosts |= 1 << (hash(6, &contact.source) % 64);
+        used.last_ns = used.last_ns.max(contact.last_ns);
+        let hosts = used.hosts.count_ones();
+        let bad = settings.bad_ports.contains(&contact.port);
+        let rare = known && hosts < settings.hosts;
+        // A scan that found something open is told as what it is.
+        if !(bad || rare) || context.episodes.running(&scan_of(contact.source)) {
+            return;
+        }
+        let subject = Subject {
+            tag: Tag::OutboundPort,
+            source: Some(contact.source),
+            target: None,
+            port: Some(contact.port),
+            kind: 0,
+        };
+        let dimensions = 1 | u32::from(bad) << 1;
+        if !context.episodes.wants(&subject, 1, dimensions, now_ns) {
+            return;
+        }
+        let mut finding = Finding::new(Tag::OutboundPort, contact.start_ns, contact.last_ns);
+        finding.source = Some(contact.source);
+        finding.destination = Some(contact.target);
+        finding.port = Some(contact.port);
+        finding.protocol = Some(contact.protocol);
+        if bad {
+            finding.reason(
+                "bad_port",
+                format!("port {} is a default of remote access tools", contact.port),
+            );
+        }
+        if rare {
+            finding.reason(
+                "rare_port",
+                format!("{hosts} inside hosts used port {} within 7 days", contact.port),
+            );
+        }
+        finding.counts = vec![
+            Count::exact("hosts_on_port", hosts.into()),
+            Count::exact("bytes_sent", contact.sent.bytes),
+        ];
+        finding.score = if bad { 65 } else { 45 };
+        finding.confidence = if bad { Confidence::Medium } else { Confidence::Low };
+        finding.techniques = vec!["T1571"];
+        finding.settings = vec![if bad {
+            ("detect.outbound_port.bad_ports", contact.port.to_string())
+        } else {
+            ("detect.outbound_port.hosts", settings.hosts.to_string())
+        }];
+        finding.message = format!(
+            "{} talks to {} outside on the unusual port {}.",
+            contact.source, contact.target, contact.port
+        );
+        context.episodes.raise(
+            context.settings,
+            subject,
+            1,
+            dimensions,
+            3_600_000_000_000,
+            now_ns,
+            finding,
+        );
+    }
+}
