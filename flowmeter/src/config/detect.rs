@@ -289,9 +289,7 @@ impl Default for LateralMovement {
     fn default() -> Self {
         Self {
             mode: DetectorMode::Full,
-            ports: vec![
-                22, 23, 88, 135, 139, 389, 445, 1433, 3306, 3389, 5432, 5900, 5985, 5986,
-            ],
+            ports: vec![22, 23, 135, 139, 445, 1433, 3306, 3389, 5432, 5900, 5985, 5986],
             fan_out: 3,
             guesses: 20,
         }

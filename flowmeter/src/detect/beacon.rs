@@ -12,6 +12,7 @@ use super::{
     Confidence, Context, Count, Finding, Period, Tag,
     contact::{Contact, Event},
     episode::Subject,
+    sketch::{hash, linear},
     table::{Entry, Table},
 };
 use crate::{config::detect::DetectorMode, enrich::Direction};
@@ -25,6 +26,12 @@ const SHORTEST_NS: u64 = 500_000_000;
 /// Forgotten after this long without a contact.
 const KEEP_NS: u64 = 3 * 86_400_000_000_000;
 const HOUR_NS: u64 = 3_600_000_000_000;
+/// An episode lasts until there was nothing for this long.
+const QUIET_NS: u64 = 6 * HOUR_NS;
+/// Over less time than this a rhythm is that of one program's work.
+const SPAN_NS: u64 = 60_000_000_000;
+/// Failed attempts before which a program may just be waiting for its server.
+const DEAD_TRIES: u64 = 24;
 
 /// Services that are periodic by their nature: time, addresses, discovery, routing, names in the neighbourhood.
 const PERIODIC: [(u8, u16); 10] = [
@@ -60,6 +67,8 @@ struct Series {
     next_look: u64,
     /// The rhythm was good enough when it was last looked at.
     regular: bool,
+    /// The evidence that was told last: goes on until the rhythm is lost.
+    told: u32,
 }
 
 const SERIES_BYTES: usize = STARTS * 12;
@@ -89,6 +98,7 @@ impl Series {
             hours: 0,
             next_look: 0,
             regular: false,
+            told: 0,
         }
     }
 
@@ -195,20 +205,41 @@ impl Rhythm {
     }
 }
 
+/// How many destinations a source was tested against: the more, the more look regular by chance.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Tested {
+    /// One bit for each hash of a destination.
+    destinations: u128,
+    last_ns: u64,
+}
+
+impl Entry for Tested {
+    fn suspicion(&self) -> u32 {
+        self.destinations.count_ones()
+    }
+
+    fn last_ns(&self) -> u64 {
+        self.last_ns
+    }
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Beacons {
     pairs: Table<Pair, Series>,
+    sources: Table<IpAddr, Tested>,
 }
 
 impl Beacons {
     pub(super) fn new(bytes: u64) -> Self {
         Self {
-            pairs: Table::with_bytes(bytes, SERIES_BYTES),
+            pairs: Table::with_bytes(bytes / 8 * 7, SERIES_BYTES),
+            sources: Table::with_bytes(bytes / 8, 0),
         }
     }
 
     pub(super) fn adopt(&mut self, other: Self) {
         self.pairs.adopt(other.pairs);
+        self.sources.adopt(other.sources);
     }
 
     pub(super) fn usage(&self) -> (usize, usize, u64) {
@@ -223,6 +254,8 @@ impl Beacons {
     pub(super) fn tick(&mut self, now_ns: u64) {
         self.pairs
             .retain(|_, series| series.last_ns.saturating_add(KEEP_NS) > now_ns);
+        self.sources
+            .retain(|_, tested| tested.last_ns.saturating_add(KEEP_NS) > now_ns);
     }
 
     pub(super) fn event(
@@ -255,6 +288,15 @@ impl Beacons {
             Event::Opened if contact.fresh || !contact.asked() => {
                 let series = self.pairs.entry(pair, || Series::new(contact.start_ns));
                 series.add(contact.start_ns);
+                let tested = self.sources.entry(contact.source, Tested::default);
+                tested.destinations |= 1 << (hash(7, &contact.target) % 128);
+                tested.last_ns = tested.last_ns.max(contact.start_ns);
+                if series.told != 0 {
+                    let (count, told) = (series.count, series.told);
+                    if context.episodes.wants(&subject_of(contact), count, told, time_ns) {
+                        series.next_look = 0;
+                    }
+                }
                 if series.count >= series.next_look.max(settings.contacts.into()) {
                     self.look(pair, contact, time_ns, context);
                 }
@@ -276,13 +318,15 @@ impl Beacons {
     }
 
     fn look(&mut self, pair: Pair, contact: &Contact, now_ns: u64, context: &mut Context<'_>) {
+        let tested = self.sources.get(&contact.source);
+        let tested = tested.map_or(1, |tested| linear(tested.destinations));
         let Some(series) = self.pairs.get_mut(&pair) else {
             return;
         };
         series.next_look = series.count + (series.count / 4).clamp(1, 200);
         let settings = &context.settings_of(contact).beaconing;
         let Some(rhythm) = Rhythm::of(&series.gaps()) else {
-            series.regular = false;
+            (series.regular, series.told) = (false, 0);
             return;
         };
         let mut sizes: Vec<u64> = series.sizes.iter().map(|size| u64::from(*size)).collect();
@@ -290,21 +334,36 @@ impl Beacons {
         let (size, size_mad) = spread(&sizes);
         let same_size = sizes.len() >= 4 && size_mad * 10 <= size;
         let failed = series.failed * 5 >= (series.failed + series.accepted) * 4 && series.failed >= 4;
+        if failed && series.count < DEAD_TRIES || series.last_ns.saturating_sub(series.first_ns) < SPAN_NS {
+            return;
+        }
         let clients = context
             .roles
             .clients(contact.target, contact.port, contact.protocol);
         let limit = u64::from(settings.jitter_percent) * if failed { 2 } else { 1 };
-        series.regular = rhythm.jitter <= limit;
+        // Once told it may sway a little: else one beacon would end and start again.
+        series.regular = rhythm.jitter <= if series.told != 0 { limit * 2 } else { limit };
+        if !series.regular {
+            series.told = 0;
+        }
         // Clockwork counts most; what else a beacon is, less.
         let score = {
             let steady = 40 * limit.saturating_sub(rhythm.jitter) / limit.max(1);
+            let tight = if rhythm.jitter <= 5 { 10 } else { 0 };
             let lattice = 20 * rhythm.on_lattice / 100;
             let symmetric = 10 * (100 - rhythm.skew.min(100)) / 100;
             let length = u64::from((series.count / 8).max(1).ilog2()) * 5;
             let hours = u64::from(series.hours.count_ones().saturating_sub(1)) * 3;
+            let chance = u64::from((tested / 16).max(1).ilog2()) * 3;
             let ordinary = if clients >= settings.prevalence { 40 } else { 0 };
-            (steady + lattice + symmetric + if same_size { 15 } else { 0 } + length.min(15) + hours.min(12))
-                .saturating_sub(rhythm.stray / 4 + ordinary)
+            (steady
+                + tight
+                + lattice
+                + symmetric
+                + if same_size { 15 } else { 0 }
+                + length.min(15)
+                + hours.min(12))
+            .saturating_sub(rhythm.stray / 8 + ordinary + chance)
         };
         let known_resolver = contact.port == 53 && context.roles.resolver(context.settings, contact.target);
         let inside = contact.direction() == Direction::InternalToInternal && !settings.internal;
@@ -312,13 +371,8 @@ impl Beacons {
             return;
         }
         let dimensions = 1 | u32::from(failed) << 1;
-        let subject = Subject {
-            tag: Tag::Beaconing,
-            source: Some(contact.source),
-            target: Some(contact.target),
-            port: Some(contact.port),
-            kind: contact.protocol,
-        };
+        let subject = subject_of(contact);
+        series.told = dimensions;
         if !context.episodes.wants(&subject, series.count, dimensions, now_ns) {
             return;
         }
@@ -392,7 +446,8 @@ impl Beacons {
             "{} has contacted {} on port {} {} times, about every {period}.",
             contact.source, contact.target, contact.port, series.count
         );
-        let quiet_ns = rhythm.median_ns.saturating_mul(8);
+        // A laptop that sleeps is no second beacon.
+        let quiet_ns = rhythm.median_ns.saturating_mul(8).max(QUIET_NS);
         context.episodes.raise(
             context.settings,
             subject,
@@ -402,6 +457,16 @@ impl Beacons {
             now_ns,
             finding,
         );
+    }
+}
+
+fn subject_of(contact: &Contact) -> Subject {
+    Subject {
+        tag: Tag::Beaconing,
+        source: Some(contact.source),
+        target: Some(contact.target),
+        port: Some(contact.port),
+        kind: contact.protocol,
     }
 }
 

@@ -285,7 +285,10 @@ impl Seen {
                 Direction::ExternalToInternal => 2,
                 Direction::ExternalToExternal => 3,
             },
-            unicast: unicast && is_host(slice.responder.ip) && is_host(slice.initiator.ip),
+            unicast: unicast
+                && is_host(slice.responder.ip)
+                && is_host(slice.initiator.ip)
+                && slice.initiator.ip != slice.responder.ip,
             basis: slice.basis,
             outcome: slice.outcome,
             ifindex: slice.ifindex,
@@ -345,6 +348,9 @@ pub(super) struct Contacts {
     /// When a decided failure is forgotten.
     forgetting: BinaryHeap<Reverse<(u64, u64)>>,
     flags_known: bool,
+    /// Attempts with an outcome, and those of them that anything came back to.
+    settled: u64,
+    answered: u64,
 }
 
 impl Contacts {
@@ -355,6 +361,8 @@ impl Contacts {
             waiting: BinaryHeap::new(),
             forgetting: BinaryHeap::new(),
             flags_known: false,
+            settled: 0,
+            answered: 0,
         }
     }
 
@@ -363,15 +371,22 @@ impl Contacts {
         self.waiting = other.waiting;
         self.forgetting = other.forgetting;
         self.flags_known = other.flags_known;
+        (self.settled, self.answered) = (other.settled, other.answered);
     }
 
     pub(super) fn usage(&self) -> (usize, usize, u64) {
         (self.table.len(), self.table.capacity(), self.table.evicted())
     }
 
+    /// Almost nothing was ever answered: it is the capture that sees one side, not the network that is dead.
+    pub(super) fn one_sided(&self) -> bool {
+        self.settled >= 20 && self.answered * 20 < self.settled
+    }
+
     /// Takes a slice and tells what it makes happen, after what time alone has made happen before it.
-    pub(super) fn take(&mut self, seen: &Seen, tell: &mut impl FnMut(u64, Event, &Contact)) {
+    pub(super) fn take(&mut self, seen: &Seen, tell: &mut impl FnMut(u64, Event, &Contact, bool)) {
         self.pass(seen.time_ns, tell);
+        let one_sided = self.one_sided();
         self.flags_known |= seen.sent_flags | seen.received_flags != 0;
         let traffic = seen.sent.packets + seen.received.packets > 0;
         let mut key = seen.contact;
@@ -393,7 +408,7 @@ impl Contacts {
             if let Some(old) = self.table.remove(&key)
                 && !old.ended
             {
-                tell(old.last_ns, Event::Closed, &old);
+                tell(old.last_ns, Event::Closed, &old, one_sided);
             }
             if !traffic {
                 return;
@@ -425,7 +440,7 @@ impl Contacts {
         contact.open |=
             contact.received_flags & (tcp_flags::SYN | tcp_flags::ACK) == tcp_flags::SYN | tcp_flags::ACK;
         if !known {
-            tell(contact.start_ns, Event::Opened, contact);
+            tell(contact.start_ns, Event::Opened, contact, one_sided);
         }
         if traffic {
             let traffic = Traffic {
@@ -446,9 +461,13 @@ impl Contacts {
                 (before, now) => before != now,
             };
             if changed {
+                if before == Verdict::Pending {
+                    self.settled += 1;
+                }
+                self.answered += u64::from(contact.asked() && contact.received.packets > 0);
                 contact.verdict = now;
                 contact.ended = false;
-                tell(seen.time_ns, Event::Settled, contact);
+                tell(seen.time_ns, Event::Settled, contact, one_sided);
                 if now.failed() {
                     self.forgetting
                         .push(Reverse((contact.last_ns.saturating_add(RETRY_NS), key)));
@@ -457,22 +476,23 @@ impl Contacts {
                 self.waiting
                     .push(Reverse((contact.start_ns.saturating_add(GRACE_NS), key)));
             }
-            tell(seen.last_ns, Event::Traffic(traffic), contact);
+            tell(seen.last_ns, Event::Traffic(traffic), contact, one_sided);
         }
         if seen.end.is_some() && seen.end != Some(EndReason::ActiveTimeout) && !contact.ended {
             if contact.verdict == Verdict::Pending {
                 contact.settle_late(flags_known);
-                tell(seen.last_ns, Event::Settled, contact);
+                tell(seen.last_ns, Event::Settled, contact, one_sided);
             }
             contact.ended = true;
-            tell(contact.last_ns, Event::Closed, contact);
+            tell(contact.last_ns, Event::Closed, contact, one_sided);
             self.forgetting
                 .push(Reverse((contact.last_ns.saturating_add(RETRY_NS), key)));
         }
     }
 
     /// Decides what no answer came to in time, and forgets what is over.
-    pub(super) fn pass(&mut self, now_ns: u64, tell: &mut impl FnMut(u64, Event, &Contact)) {
+    pub(super) fn pass(&mut self, now_ns: u64, tell: &mut impl FnMut(u64, Event, &Contact, bool)) {
+        let one_sided = self.one_sided();
         while let Some(&Reverse((deadline_ns, key))) = self.waiting.peek()
             && deadline_ns <= now_ns
         {
@@ -485,7 +505,9 @@ impl Contacts {
                 continue;
             }
             contact.settle_late(flags_known);
-            tell(deadline_ns, Event::Settled, contact);
+            self.settled += 1;
+            self.answered += u64::from(contact.asked() && contact.received.packets > 0);
+            tell(deadline_ns, Event::Settled, contact, one_sided);
             if contact.verdict.failed() {
                 self.forgetting
                     .push(Reverse((contact.last_ns.saturating_add(RETRY_NS), key)));
@@ -501,7 +523,7 @@ impl Contacts {
                 && let Some(contact) = self.table.remove(&key)
                 && !contact.ended
             {
-                tell(contact.last_ns, Event::Closed, &contact);
+                tell(contact.last_ns, Event::Closed, &contact, one_sided);
             }
         }
     }

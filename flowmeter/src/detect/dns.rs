@@ -36,6 +36,8 @@ struct Asking {
     hours: u64,
     hour: u64,
     next_look: u64,
+    /// The signs that were told last.
+    told: u32,
 }
 
 impl Entry for Asking {
@@ -128,6 +130,15 @@ impl Dns {
             asking.hour = hour;
         }
         asking.hours |= 1;
+        if asking.told != 0 {
+            let (queries, told) = (asking.queries, asking.told);
+            if context
+                .episodes
+                .wants(&subject_of(contact), queries, told, now_ns)
+            {
+                asking.next_look = 0;
+            }
+        }
         if asking.queries < asking.next_look.max(LEAST) {
             return;
         }
@@ -147,22 +158,19 @@ impl Dns {
             + u32::from(steady)
             + u32::from(beaconing);
         // A resolver that others use as well is asked at all hours, and by a forwarder on one socket.
-        let substance = if unknown { signs >= 2 } else { signs >= 2 && large };
+        // Where none are configured, one that only this host uses may be its own, and polled.
+        let tells = large || busy || long || steady || context.settings.resolvers_given;
+        let substance = signs >= 2 && (large || unknown && tells);
         if !substance || context.roles.speaks_for_others(context.settings, contact.source) && !large {
             return;
         }
-        let subject = Subject {
-            tag: Tag::Dns,
-            source: Some(contact.source),
-            target: Some(contact.target),
-            port: Some(53),
-            kind: 0,
-        };
+        let subject = subject_of(contact);
         let dimensions = u32::from(unknown)
             | u32::from(large) << 1
             | u32::from(busy || long) << 2
             | u32::from(steady) << 3
             | u32::from(beaconing) << 4;
+        asking.told = dimensions;
         if !context
             .episodes
             .wants(&subject, asking.queries, dimensions, now_ns)
@@ -236,5 +244,15 @@ impl Dns {
             now_ns,
             finding,
         );
+    }
+}
+
+fn subject_of(contact: &Contact) -> Subject {
+    Subject {
+        tag: Tag::Dns,
+        source: Some(contact.source),
+        target: Some(contact.target),
+        port: Some(53),
+        kind: 0,
     }
 }

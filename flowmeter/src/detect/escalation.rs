@@ -98,8 +98,8 @@ impl Escalation {
                 .scans
                 .first()
                 .map_or(news.time_ns, |(time_ns, _)| *time_ns);
-            // The first four kinds tell across ports, hosts, both and stealth apart.
-            scanner.kinds |= news.dimensions & 0b1_1111;
+            // These kinds tell across ports, hosts, both and stealth apart.
+            scanner.kinds |= news.dimensions & 0b1111;
             if news.start {
                 if scanner.scans.len() >= SAMPLE {
                     scanner.scans.remove(0);
@@ -142,8 +142,10 @@ impl Escalation {
             finding.settings = vec![("detect.escalation.scans", settings.scans.to_string())];
             finding.message = if whole {
                 format!("{magnitude} scans within a day came from the network of {source}.")
+            } else if several {
+                format!("{source} has scanned {magnitude} times within a day.")
             } else {
-                format!("{source} goes on scanning: {magnitude} times within a day.")
+                format!("{source} scans {} hosts in several ways.", victims.len())
             };
             let kind = u8::from(whole);
             raise(

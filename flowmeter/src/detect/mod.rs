@@ -43,6 +43,7 @@ struct Context<'a> {
     settings: &'a Settings,
     roles: &'a Roles,
     episodes: &'a mut Episodes,
+    one_sided: bool,
 }
 
 impl<'a> Context<'a> {
@@ -241,7 +242,8 @@ impl Engine {
             detectors,
             ..
         } = self;
-        let mut tell = |time_ns: u64, event: Event, contact: &Contact| {
+        let mut tell = |time_ns: u64, event: Event, contact: &Contact, one_sided: bool| {
+            episodes.visibility.one_sided = one_sided;
             if matches!(event, Event::Settled) && contact.verdict == Verdict::Accepted {
                 roles.learn(contact);
             }
@@ -249,6 +251,7 @@ impl Engine {
                 settings,
                 roles,
                 episodes,
+                one_sided,
             };
             detectors.event(time_ns, &event, contact, &mut context);
         };

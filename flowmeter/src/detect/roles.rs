@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     contact::Contact,
     settings::Settings,
-    sketch::hash,
+    sketch::{hash, linear},
     table::{Entry, Table},
 };
 
@@ -24,19 +24,7 @@ struct Service {
 
 impl Service {
     fn clients(&self) -> u32 {
-        // Linear counting in 128 bits.
-        let zeros = self.clients.count_zeros();
-        if zeros == 0 {
-            return 1000;
-        }
-        let estimate = 128.0 * (128.0 / f64::from(zeros)).ln();
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "between 0 and 621"
-        )]
-        let count = estimate.round() as u32;
-        count
+        linear(self.clients)
     }
 }
 

@@ -545,6 +545,17 @@ fn caution(contact: &Contact, pattern: &Pattern, context: &Context<'_>) -> u32 {
     let across_hosts = pattern.hosts_day >= pattern.ports_day;
     if across_hosts && PEER_PORTS.contains(&contact.port) {
         factor *= 10;
+    } else if across_hosts && contact.is_udp() && context.one_sided {
+        // Answers are out of sight.
+        factor *= 10;
+    } else if across_hosts
+        && matches!(contact.port, 80 | 443)
+        && !contact.target_inside()
+        && pattern.refused == 0
+        && pattern.port_accepted == 0
+    {
+        // Nothing gets through at all: a link that is down, or an address family that leads nowhere.
+        factor *= 3;
     } else if across_hosts
         && contact.is_udp()
         && !(SENSITIVE_PORTS.contains(&contact.port) || contact.port < 1024)

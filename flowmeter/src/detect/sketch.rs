@@ -124,6 +124,22 @@ impl Distinct {
     }
 }
 
+/// Distinct hashes of which each has set one of 128 bits, about: linear counting, good up to some 400.
+pub(super) fn linear(bits: u128) -> u32 {
+    let zeros = bits.count_zeros();
+    if zeros == 0 {
+        return 1000;
+    }
+    let estimate = 128.0 * (128.0 / f64::from(zeros)).ln();
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "between 0 and 621"
+    )]
+    let count = estimate.round() as u32;
+    count
+}
+
 /// How often a key was met, at least and about: a count-min sketch with conservative update, halved from time to
 /// time. Decides who gets state when a table is full.
 #[derive(Clone, Debug)]
