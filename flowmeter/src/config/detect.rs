@@ -279,7 +279,7 @@ impl Default for Beaconing {
             internal: false,
             contacts: 8,
             jitter_percent: 25,
-            score: 65,
+            score: 60,
             prevalence: 5,
         }
     }

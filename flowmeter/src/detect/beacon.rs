@@ -354,7 +354,7 @@ impl Beacons {
             let symmetric = 10 * (100 - rhythm.skew.min(100)) / 100;
             let length = u64::from((series.count / 8).max(1).ilog2()) * 5;
             let hours = u64::from(series.hours.count_ones().saturating_sub(1)) * 3;
-            let chance = u64::from((tested / 16).max(1).ilog2()) * 3;
+            let chance = u64::from((tested / 16).max(1).ilog2()) * 4;
             let ordinary = if clients >= settings.prevalence { 40 } else { 0 };
             (steady
                 + tight
