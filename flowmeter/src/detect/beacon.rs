@@ -324,7 +324,12 @@ impl Beacons {
             return;
         };
         series.next_look = series.count + (series.count / 4).clamp(1, 200);
+        // One in so many pairs looks regular by chance: the more are tested, the longer each has to be.
+        let doublings = u64::from((tested / 16).max(1).ilog2());
         let settings = &context.settings_of(contact).beaconing;
+        if series.count < u64::from(settings.contacts) + 2 * doublings {
+            return;
+        }
         let Some(rhythm) = Rhythm::of(&series.gaps()) else {
             (series.regular, series.told) = (false, 0);
             return;
@@ -354,7 +359,7 @@ impl Beacons {
             let symmetric = 10 * (100 - rhythm.skew.min(100)) / 100;
             let length = u64::from((series.count / 8).max(1).ilog2()) * 5;
             let hours = u64::from(series.hours.count_ones().saturating_sub(1)) * 3;
-            let chance = u64::from((tested / 16).max(1).ilog2()) * 4;
+            let chance = doublings * 3;
             let ordinary = if clients >= settings.prevalence { 40 } else { 0 };
             (steady
                 + tight
