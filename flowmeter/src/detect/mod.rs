@@ -22,10 +22,14 @@ mod roles;
 mod scan;
 mod settings;
 mod sketch;
+mod snapshot;
 mod table;
 
 pub use episode::REASONS;
 pub use finding::{Baseline, Confidence, Count, Finding, Period, Phase, Reason, SAMPLE, Tag, Visibility};
+pub use snapshot::SnapshotError;
+
+use serde::{Deserialize, Serialize};
 
 use contact::{Contact, Contacts, Event, Seen, Verdict};
 use episode::Episodes;
@@ -80,7 +84,7 @@ pub struct Engine {
     next_tick_ns: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Detectors {
     scan: scan::Scan,
     dos: dos::Dos,
@@ -165,6 +169,19 @@ impl Detectors {
         {
             lateral::tell_guessing(tag, &guessing, contact, now_ns, context);
         }
+    }
+
+    fn adopt(&mut self, other: Self) {
+        self.scan.adopt(other.scan);
+        self.dos.adopt(other.dos);
+        self.beacons.adopt(other.beacons);
+        self.outbound.adopt(other.outbound);
+        self.dns.adopt(other.dns);
+        self.lateral.adopt(other.lateral);
+        self.guess.adopt(other.guess);
+        self.inbound.adopt(other.inbound);
+        self.ports.adopt(other.ports);
+        self.escalation.adopt(other.escalation);
     }
 
     fn tick(&mut self, now_ns: u64) {
