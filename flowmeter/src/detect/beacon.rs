@@ -483,3 +483,124 @@ fn seconds(ns: u64) -> String {
         ms => format!("{} min", ms / 60_000),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::wire::{Case, check},
+        *,
+    };
+
+    const A: &str = "10.0.0.5";
+    const C2: &str = "203.0.113.7";
+
+    /// The same numbers every time, evenly spread from -1 to 1.
+    fn wobble(n: u32) -> f64 {
+        f64::from((n * 7919 + 13) % 1000) / 500.0 - 1.0
+    }
+
+    #[test]
+    fn cases() {
+        check(
+            Tag::Beaconing,
+            &[
+                Case {
+                    name: "a minute's beat",
+                    set: &[],
+                    traffic: |wire| {
+                        (0..12).for_each(|n| wire.session(f64::from(n) * 60.0, A, C2, 443, 0.2, 500, 900));
+                    },
+                    expected: Some("regular_gaps"),
+                },
+                Case {
+                    name: "20 % jitter, a night's sleep, missed beats",
+                    set: &[],
+                    traffic: |wire| {
+                        for n in 0..80 {
+                            if n % 9 == 4 {
+                                continue;
+                            }
+                            let night = if n > 40 { 28_000.0 } else { 0.0 };
+                            let at = 100.0 + f64::from(n) * 60.0 + 12.0 * wobble(n) + night;
+                            wire.session(at, A, C2, 443, 0.2, 500, 900);
+                        }
+                    },
+                    expected: Some("regular_gaps"),
+                },
+                Case {
+                    name: "too few",
+                    set: &[],
+                    traffic: |wire| {
+                        (0..7).for_each(|n| wire.session(f64::from(n) * 60.0, A, C2, 443, 0.2, 500, 900));
+                    },
+                    expected: None,
+                },
+                Case {
+                    name: "one long connection in many slices",
+                    set: &[],
+                    traffic: |wire| wire.session(0.0, A, C2, 443, 7000.0, 50_000, 50_000),
+                    expected: None,
+                },
+                Case {
+                    name: "a person",
+                    set: &[],
+                    traffic: |wire| {
+                        let mut at = 0.0;
+                        for n in 0..80 {
+                            at += 20.0 + 400.0 * (wobble(n) + 1.0) * (wobble(n * 3 + 1) + 1.0);
+                            wire.session(at, A, C2, 443, 2.0, 500 + u64::from(n * 37 % 900), 9000);
+                        }
+                    },
+                    expected: None,
+                },
+                Case {
+                    name: "inside",
+                    set: &[],
+                    traffic: |wire| {
+                        (0..30).for_each(|n| {
+                            wire.session(f64::from(n) * 60.0, A, "10.0.0.9", 443, 0.2, 500, 900)
+                        });
+                    },
+                    expected: None,
+                },
+                Case {
+                    name: "inside, where that is asked for",
+                    set: &["detect.beaconing.internal=true"],
+                    traffic: |wire| {
+                        (0..30).for_each(|n| {
+                            wire.session(f64::from(n) * 60.0, A, "10.0.0.9", 443, 0.2, 500, 900)
+                        });
+                    },
+                    expected: Some("regular_gaps"),
+                },
+                Case {
+                    name: "time",
+                    set: &[],
+                    traffic: |wire| {
+                        (0..60).for_each(|n| wire.udp(f64::from(n) * 64.0, A, C2, 123, None, 76, 76));
+                    },
+                    expected: None,
+                },
+                Case {
+                    name: "a service that everybody here uses",
+                    set: &[],
+                    traffic: |wire| {
+                        for host in 1..=12 {
+                            for n in 0..12 {
+                                let at = f64::from(n) * 60.0 + f64::from(host);
+                                wire.session(at, &format!("10.0.0.{host}"), C2, 443, 0.2, 500, 900);
+                            }
+                        }
+                    },
+                    expected: None,
+                },
+                Case {
+                    name: "it calls a dead host",
+                    set: &[],
+                    traffic: |wire| (0..40).for_each(|n| wire.refused(f64::from(n) * 5.0, A, C2, 5888)),
+                    expected: Some("dead_host_retry"),
+                },
+            ],
+        );
+    }
+}

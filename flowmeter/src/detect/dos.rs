@@ -471,3 +471,110 @@ impl Dos {
             .raise(context.settings, subject, value, 1, 0, now_ns, finding);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::wire::{Case, check},
+        *,
+    };
+
+    const VICTIM: &str = "10.0.0.9";
+
+    fn outside(n: u16) -> String {
+        format!("203.{}.{}.7", n / 200, n % 200)
+    }
+
+    #[test]
+    fn cases() {
+        check(
+            Tag::Dos,
+            &[
+                Case {
+                    name: "SYNs of one source to one port",
+                    set: &[],
+                    traffic: |wire| {
+                        (0..600)
+                            .for_each(|n| wire.unanswered(f64::from(n) * 0.01, "203.0.113.7", VICTIM, 80));
+                    },
+                    expected: Some("syn_flood"),
+                },
+                Case {
+                    name: "SYNs of many sources",
+                    set: &[],
+                    traffic: |wire| {
+                        (0..900_u16)
+                            .for_each(|n| wire.unanswered(f64::from(n) * 0.01, &outside(n), VICTIM, 80));
+                    },
+                    expected: Some("many_sources"),
+                },
+                Case {
+                    name: "a scan of many ports",
+                    set: &[],
+                    traffic: |wire| {
+                        (1..900_u16)
+                            .for_each(|n| wire.refused(f64::from(n) * 0.01, "203.0.113.7", VICTIM, n));
+                    },
+                    expected: None,
+                },
+                Case {
+                    name: "a busy server",
+                    set: &[],
+                    traffic: |wire| {
+                        for n in 0..900_u16 {
+                            wire.session(f64::from(n) * 0.01, &outside(n), VICTIM, 80, 0.1, 400, 400);
+                        }
+                    },
+                    expected: None,
+                },
+                Case {
+                    name: "answers that nobody asked for",
+                    set: &[],
+                    traffic: |wire| {
+                        (0..900_u16)
+                            .for_each(|n| wire.answer(f64::from(n) * 0.01, &outside(n), 123, VICTIM, 17));
+                    },
+                    expected: Some("reflection"),
+                },
+                Case {
+                    name: "packets, packets",
+                    set: &[],
+                    traffic: |wire| {
+                        (0..10).for_each(|n| {
+                            wire.burst(f64::from(n) * 0.5, "203.0.113.7", VICTIM, 9, 60, 20_000)
+                        });
+                    },
+                    expected: Some("packet_flood"),
+                },
+                Case {
+                    name: "broadcast is no victim",
+                    set: &[],
+                    traffic: |wire| {
+                        (0..900_u16).for_each(|n| {
+                            wire.udp(
+                                f64::from(n) * 0.01,
+                                &format!("10.1.{}.{}", n / 200, n % 200),
+                                "255.255.255.255",
+                                67,
+                                None,
+                                300,
+                                0,
+                            );
+                        });
+                    },
+                    expected: None,
+                },
+                Case {
+                    name: "connections that are opened and held",
+                    set: &[],
+                    traffic: |wire| {
+                        (0..600).for_each(|n| {
+                            wire.session(f64::from(n) * 0.1, "203.0.113.7", VICTIM, 80, 200.0, 300, 300);
+                        });
+                    },
+                    expected: Some("connection_exhaustion"),
+                },
+            ],
+        );
+    }
+}

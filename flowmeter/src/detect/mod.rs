@@ -24,6 +24,8 @@ mod settings;
 mod sketch;
 mod snapshot;
 mod table;
+#[cfg(test)]
+mod wire;
 
 pub use episode::REASONS;
 pub use finding::{Baseline, Confidence, Count, Finding, Period, Phase, Reason, SAMPLE, Tag, Visibility};

@@ -730,3 +730,213 @@ fn finding(
     finding.message = format!("{who} {what}.");
     finding
 }
+
+#[cfg(test)]
+mod tests {
+    use flowmeter_common::flow::tcp_flags::{ACK, FIN, RST, SYN};
+
+    use super::{
+        super::wire::{Case, check},
+        *,
+    };
+
+    const A: &str = "10.0.0.5";
+    const B: &str = "10.0.0.9";
+
+    #[test]
+    fn cases() {
+        check(
+            Tag::PortScan,
+            &[
+                Case {
+                    name: "ports of one host, refused",
+                    set: &[],
+                    traffic: |wire| (0..10).for_each(|n| wire.refused(f64::from(n), A, B, 100 + n)),
+                    expected: Some("vertical_scan"),
+                },
+                Case {
+                    name: "one fewer",
+                    set: &[],
+                    traffic: |wire| (0..9).for_each(|n| wire.refused(f64::from(n), A, B, 100 + n)),
+                    expected: None,
+                },
+                Case {
+                    name: "as many as the setting says",
+                    set: &["detect.port_scan.targets=20"],
+                    traffic: |wire| (0..19).for_each(|n| wire.refused(f64::from(n), A, B, 100 + n)),
+                    expected: None,
+                },
+                Case {
+                    name: "a group of networks has its own setting",
+                    set: &[
+                        "detect.groups=[{networks=[\"10.0.0.0/24\"], port_scan={targets=30, slow_targets=30}}]",
+                    ],
+                    traffic: |wire| (0..29).for_each(|n| wire.refused(f64::from(n), A, B, 100 + n)),
+                    expected: None,
+                },
+                Case {
+                    name: "a port every hour",
+                    set: &[],
+                    traffic: |wire| {
+                        (0..16).for_each(|n| wire.unanswered(f64::from(n) * 3600.0, A, B, 100 + n))
+                    },
+                    expected: Some("vertical_scan"),
+                },
+                Case {
+                    name: "hosts on one port",
+                    set: &[],
+                    traffic: |wire| {
+                        (1..=10).for_each(|n| wire.unanswered(f64::from(n), A, &format!("10.0.1.{n}"), 445));
+                    },
+                    expected: Some("horizontal_scan"),
+                },
+                Case {
+                    name: "hosts that mostly answer",
+                    set: &[],
+                    traffic: |wire| {
+                        for n in 1..=12 {
+                            wire.unanswered(f64::from(n), A, &format!("10.0.1.{n}"), 445);
+                            wire.session(f64::from(n), A, &format!("10.0.2.{n}"), 445, 1.0, 500, 500);
+                            wire.session(f64::from(n), A, &format!("10.0.3.{n}"), 445, 1.0, 500, 500);
+                        }
+                    },
+                    expected: None,
+                },
+                Case {
+                    name: "FIN probes count double",
+                    set: &[],
+                    traffic: |wire| (0..5).for_each(|n| wire.tcp(f64::from(n), A, B, 100 + n, FIN, None)),
+                    expected: Some("vertical_scan"),
+                },
+                Case {
+                    name: "bare ACKs that are reset",
+                    set: &[],
+                    traffic: |wire| {
+                        (0..10).for_each(|n| wire.tcp(f64::from(n), A, B, 100 + n, ACK, Some(RST)))
+                    },
+                    expected: Some("vertical_scan"),
+                },
+                Case {
+                    name: "bare ACKs without an answer: traffic under way",
+                    set: &[],
+                    traffic: |wire| (0..40).for_each(|n| wire.tcp(f64::from(n), A, B, 100 + n, ACK, None)),
+                    expected: None,
+                },
+                Case {
+                    name: "a server answers many ports of a client",
+                    set: &[],
+                    traffic: |wire| {
+                        (0..200)
+                            .for_each(|n| wire.udp(f64::from(n) * 0.1, B, A, 53, Some(20_000 + n), 60, 120));
+                    },
+                    expected: None,
+                },
+                Case {
+                    name: "backscatter: resets of what was never sent from here",
+                    set: &[],
+                    traffic: |wire| {
+                        for n in 0..50 {
+                            wire.answer(f64::from(n), "203.0.113.7", 80, &format!("10.0.1.{n}"), 6);
+                        }
+                    },
+                    expected: None,
+                },
+                Case {
+                    name: "echo requests all over",
+                    set: &[],
+                    traffic: |wire| {
+                        (1..=12).for_each(|n| {
+                            wire.echo(f64::from(n) * 0.1, A, &format!("10.0.1.{n}"), n % 2 == 0)
+                        });
+                    },
+                    expected: Some("icmp_sweep"),
+                },
+                Case {
+                    name: "a monitor pings what is there",
+                    set: &[],
+                    traffic: |wire| {
+                        (1..=40)
+                            .for_each(|n| wire.echo(f64::from(n) * 0.1, A, &format!("10.0.1.{n}"), n != 7));
+                    },
+                    expected: None,
+                },
+                Case {
+                    name: "a dead host, again and again",
+                    set: &[],
+                    traffic: |wire| (0..100).for_each(|n| wire.refused(f64::from(n), A, B, 445)),
+                    expected: None,
+                },
+                Case {
+                    name: "traceroute",
+                    set: &[],
+                    traffic: |wire| {
+                        for n in 0..60 {
+                            wire.udp(f64::from(n), A, "203.0.113.7", 33_434 + n, None, 60, 0);
+                        }
+                    },
+                    expected: None,
+                },
+                Case {
+                    name: "peers of a file sharing program",
+                    set: &[],
+                    traffic: |wire| {
+                        (1..=40)
+                            .for_each(|n| wire.unanswered(f64::from(n), A, &format!("203.0.113.{n}"), 6346));
+                    },
+                    expected: None,
+                },
+                Case {
+                    name: "the link is down",
+                    set: &[],
+                    traffic: |wire| {
+                        (1..=20)
+                            .for_each(|n| wire.unanswered(f64::from(n), A, &format!("203.0.113.{n}"), 443));
+                    },
+                    expected: None,
+                },
+                Case {
+                    name: "multicast",
+                    set: &[],
+                    traffic: |wire| {
+                        (0..40).for_each(|n| wire.udp(f64::from(n), A, "239.1.2.3", 1000 + n, None, 60, 0));
+                    },
+                    expected: None,
+                },
+                Case {
+                    name: "a scanner that is meant to",
+                    set: &["networks.scanners=10.0.0.5"],
+                    traffic: |wire| (0..50).for_each(|n| wire.refused(f64::from(n), A, B, 100 + n)),
+                    expected: None,
+                },
+                Case {
+                    name: "on the allow-list",
+                    set: &["detect.allow=[{findings=[\"possible_port_scan\"], source=[\"10.0.0.0/28\"]}]"],
+                    traffic: |wire| (0..50).for_each(|n| wire.refused(f64::from(n), A, B, 100 + n)),
+                    expected: None,
+                },
+                Case {
+                    name: "on an allow-list that has ended",
+                    set: &["detect.allow=[{source=[\"10.0.0.0/28\"], until=\"2023-12-31\"}]"],
+                    traffic: |wire| (0..50).for_each(|n| wire.refused(f64::from(n), A, B, 100 + n)),
+                    expected: Some("vertical_scan"),
+                },
+                Case {
+                    name: "off",
+                    set: &["detect.port_scan.mode=off"],
+                    traffic: |wire| (0..50).for_each(|n| wire.refused(f64::from(n), A, B, 100 + n)),
+                    expected: None,
+                },
+                Case {
+                    name: "half-open, as nmap does where a port is open",
+                    set: &[],
+                    traffic: |wire| {
+                        for n in 0..10 {
+                            wire.tcp(f64::from(n), A, B, 100 + n, SYN, Some(SYN | ACK));
+                        }
+                    },
+                    expected: Some("vertical_scan"),
+                },
+            ],
+        );
+    }
+}
