@@ -97,7 +97,7 @@ pub struct PortScan {
     /// 10 s to 24 h.
     #[serde(with = "form::durations")]
     pub window: Duration,
-    /// The same within 24 h, 3 to 10,000.
+    /// The same within 24 h, 3 to 10,000; never less than `targets`.
     #[serde(deserialize_with = "form::whole_number")]
     pub slow_targets: u32,
     /// Failed first contacts of all, per cent, 1 to 100.
@@ -255,7 +255,7 @@ impl Default for PortScan {
             targets: 10,
             window: HOUR,
             slow_targets: 15,
-            failure_percent: 50,
+            failure_percent: 40,
         }
     }
 }

@@ -520,7 +520,7 @@ mod tests {
                             if n % 9 == 4 {
                                 continue;
                             }
-                            let night = if n > 40 { 28_000.0 } else { 0.0 };
+                            let night = if n > 40 { 20_000.0 } else { 0.0 };
                             let at = 100.0 + f64::from(n) * 60.0 + 12.0 * wobble(n) + night;
                             wire.session(at, A, C2, 443, 0.2, 500, 900);
                         }

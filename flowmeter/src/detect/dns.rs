@@ -256,3 +256,100 @@ fn subject_of(contact: &Contact) -> Subject {
         kind: 0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::wire::{Case, check},
+        *,
+    };
+
+    const A: &str = "10.0.0.5";
+    const RESOLVER: &str = "10.0.0.53";
+
+    #[test]
+    fn cases() {
+        check(
+            Tag::Dns,
+            &[
+                Case {
+                    name: "large queries on one socket",
+                    set: &[],
+                    traffic: |wire| {
+                        (0..300).for_each(|n| {
+                            wire.udp(f64::from(n) * 0.1, A, "198.51.100.7", 53, Some(5353), 140, 200)
+                        });
+                    },
+                    expected: Some("large_queries"),
+                },
+                Case {
+                    name: "the same through the configured resolver",
+                    set: &["networks.resolvers=10.0.0.53"],
+                    traffic: |wire| {
+                        (0..300).for_each(|n| {
+                            wire.udp(f64::from(n) * 0.1, A, RESOLVER, 53, Some(5353), 140, 200)
+                        });
+                    },
+                    expected: Some("large_queries"),
+                },
+                Case {
+                    name: "a slow beacon past the configured resolver",
+                    set: &["networks.resolvers=10.0.0.53"],
+                    traffic: |wire| {
+                        for n in 0..200_u32 {
+                            let at = f64::from(n) * 90.0 + f64::from(n * 37 % 11);
+                            wire.udp(at, A, "198.51.100.7", 53, None, 68, 140);
+                        }
+                    },
+                    expected: Some("beaconing"),
+                },
+                Case {
+                    name: "many names, each on its own socket",
+                    set: &["networks.resolvers=10.0.0.53"],
+                    traffic: |wire| {
+                        for n in 0..3000_u32 {
+                            wire.udp(
+                                f64::from(n) * 0.15,
+                                A,
+                                RESOLVER,
+                                53,
+                                None,
+                                60 + u64::from(n % 20),
+                                140,
+                            );
+                        }
+                    },
+                    expected: None,
+                },
+                Case {
+                    name: "a program polls the only resolver there is",
+                    set: &[],
+                    traffic: |wire| {
+                        (0..100).for_each(|n| wire.udp(f64::from(n) * 120.0, A, RESOLVER, 53, None, 60, 140));
+                    },
+                    expected: None,
+                },
+                Case {
+                    name: "a forwarder keeps one socket",
+                    set: &["networks.resolvers=10.0.0.53,198.51.100.7"],
+                    traffic: |wire| {
+                        for n in 0..2000_u32 {
+                            wire.udp(f64::from(n), RESOLVER, "198.51.100.7", 53, Some(5353), 66, 140);
+                        }
+                    },
+                    expected: None,
+                },
+                Case {
+                    name: "a few",
+                    set: &["networks.resolvers=10.0.0.53"],
+                    traffic: |wire| {
+                        (0..20).for_each(|n| {
+                            wire.udp(f64::from(n), A, "198.51.100.7", 53, Some(5353), 200, 140)
+                        });
+                    },
+                    expected: None,
+                },
+            ],
+        );
+    }
+}

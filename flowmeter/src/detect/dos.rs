@@ -252,7 +252,7 @@ impl Dos {
             let (sources, ports) = window.distinct();
             let unfinished = u64::from(window.unfinished);
             // A scan tries many ports once and comes from one source.
-            if sources >= u64::from(settings.sources) {
+            if sources * 2 >= unfinished && unfinished >= u64::from(settings.sources) {
                 self.tell(
                     Flood::Sources,
                     contact.target,

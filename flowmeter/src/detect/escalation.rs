@@ -256,3 +256,74 @@ fn raise(
         finding,
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::wire::{Case, check},
+        *,
+    };
+
+    const A: &str = "10.0.0.5";
+
+    #[test]
+    fn cases() {
+        check(
+            Tag::Escalation,
+            &[
+                Case {
+                    name: "three scans in a day",
+                    set: &[],
+                    traffic: |wire| {
+                        for round in 0..3 {
+                            let base = f64::from(round) * 20_000.0;
+                            for n in 0..12 {
+                                wire.refused(base + f64::from(n), A, &format!("10.0.1.{round}"), 100 + n);
+                            }
+                        }
+                    },
+                    expected: Some("several_scans"),
+                },
+                Case {
+                    name: "one scan",
+                    set: &[],
+                    traffic: |wire| (0..12).for_each(|n| wire.refused(f64::from(n), A, "10.0.1.1", 100 + n)),
+                    expected: None,
+                },
+                Case {
+                    name: "a session to what the scan found",
+                    set: &[],
+                    traffic: |wire| {
+                        (0..12).for_each(|n| wire.refused(f64::from(n), A, "10.0.1.1", 100 + n));
+                        wire.session(60.0, A, "10.0.1.1", 8080, 20.0, 9000, 9000);
+                    },
+                    expected: Some("scan_then_connect"),
+                },
+                Case {
+                    name: "neighbours scan, one after the other",
+                    set: &[],
+                    traffic: |wire| {
+                        for host in 1..=3 {
+                            for n in 0..12 {
+                                let from = format!("203.0.113.{host}");
+                                wire.refused(
+                                    f64::from(host) * 100.0 + f64::from(n),
+                                    &from,
+                                    "10.0.1.1",
+                                    100 + n,
+                                );
+                            }
+                        }
+                    },
+                    expected: Some("several_scans"),
+                },
+                Case {
+                    name: "a session without a scan",
+                    set: &[],
+                    traffic: |wire| wire.session(60.0, A, "10.0.1.1", 8080, 20.0, 9000, 9000),
+                    expected: None,
+                },
+            ],
+        );
+    }
+}

@@ -152,3 +152,67 @@ impl Inbound {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::wire::{Case, check},
+        *,
+    };
+
+    const OUT: &str = "203.0.113.7";
+    const B: &str = "10.0.0.9";
+
+    #[test]
+    fn cases() {
+        check(
+            Tag::ExternalInbound,
+            &[
+                Case {
+                    name: "a session from outside",
+                    set: &[],
+                    traffic: |wire| wire.session(0.0, OUT, B, 3389, 30.0, 9000, 9000),
+                    expected: Some("exposed_service"),
+                },
+                Case {
+                    name: "one of many, all at one service",
+                    set: &[],
+                    traffic: |wire| {
+                        for n in 1..=30 {
+                            wire.session(f64::from(n), &format!("203.0.113.{n}"), B, 22, 3.0, 2000, 2000);
+                        }
+                    },
+                    expected: Some("exposed_service"),
+                },
+                Case {
+                    name: "attempts that fail",
+                    set: &[],
+                    traffic: |wire| {
+                        (1..=30).for_each(|n| wire.refused(f64::from(n), &format!("203.0.113.{n}"), B, 22));
+                    },
+                    expected: None,
+                },
+                Case {
+                    name: "a server that is meant for outsiders",
+                    set: &["networks.servers=10.0.0.9"],
+                    traffic: |wire| wire.session(0.0, OUT, B, 22, 30.0, 9000, 9000),
+                    expected: None,
+                },
+                Case {
+                    name: "the web",
+                    set: &[],
+                    traffic: |wire| wire.session(0.0, OUT, B, 443, 30.0, 9000, 9000),
+                    expected: None,
+                },
+                Case {
+                    name: "guessing at a port that is not listed",
+                    set: &["detect.external_inbound.ports=[3389]"],
+                    traffic: |wire| {
+                        (0..30).for_each(|n| wire.session(f64::from(n) * 2.0, OUT, B, 21, 1.5, 700, 700))
+                    },
+                    expected: Some("brute_force"),
+                },
+            ],
+        );
+    }
+}

@@ -334,3 +334,104 @@ fn techniques(port: u16) -> Vec<&'static str> {
         _ => vec!["T1021"],
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::wire::{Case, check},
+        *,
+    };
+
+    const A: &str = "10.0.0.5";
+    const B: &str = "10.0.0.9";
+
+    #[test]
+    fn cases() {
+        check(
+            Tag::LateralMovement,
+            &[
+                Case {
+                    name: "a first session",
+                    set: &[],
+                    traffic: |wire| wire.session(0.0, A, B, 445, 30.0, 9000, 9000),
+                    expected: Some("new_admin_edge"),
+                },
+                Case {
+                    name: "the same while it is learned",
+                    set: &["detect.learning=1d"],
+                    traffic: |wire| wire.session(0.0, A, B, 445, 30.0, 9000, 9000),
+                    expected: None,
+                },
+                Case {
+                    name: "known from the time of learning",
+                    set: &["detect.learning=1d"],
+                    traffic: |wire| {
+                        wire.session(0.0, A, B, 445, 30.0, 9000, 9000);
+                        wire.session(200_000.0, A, B, 445, 30.0, 9000, 9000);
+                    },
+                    expected: None,
+                },
+                Case {
+                    name: "new after the time of learning",
+                    set: &["detect.learning=1d"],
+                    traffic: |wire| {
+                        wire.session(0.0, A, B, 445, 30.0, 9000, 9000);
+                        wire.session(200_000.0, A, "10.0.0.77", 445, 30.0, 9000, 9000);
+                    },
+                    expected: Some("new_admin_edge"),
+                },
+                Case {
+                    name: "refused",
+                    set: &[],
+                    traffic: |wire| wire.refused(0.0, A, B, 445),
+                    expected: None,
+                },
+                Case {
+                    name: "a host that administers others",
+                    set: &["networks.admin_hosts=10.0.0.5"],
+                    traffic: |wire| wire.session(0.0, A, B, 3389, 30.0, 9000, 9000),
+                    expected: None,
+                },
+                Case {
+                    name: "a file server that everybody uses",
+                    set: &["detect.learning=1h"],
+                    traffic: |wire| {
+                        for n in 20..40 {
+                            wire.session(f64::from(n), &format!("10.0.0.{n}"), B, 445, 30.0, 9000, 9000);
+                        }
+                        wire.session(9000.0, A, B, 445, 30.0, 9000, 9000);
+                    },
+                    expected: None,
+                },
+                Case {
+                    name: "the web",
+                    set: &[],
+                    traffic: |wire| wire.session(0.0, A, B, 443, 30.0, 9000, 9000),
+                    expected: None,
+                },
+                Case {
+                    name: "from outside",
+                    set: &[],
+                    traffic: |wire| wire.session(0.0, "203.0.113.7", B, 445, 30.0, 9000, 9000),
+                    expected: None,
+                },
+                Case {
+                    name: "passwords are guessed",
+                    set: &["networks.admin_hosts=10.0.0.5"],
+                    traffic: |wire| {
+                        (0..25).for_each(|n| wire.session(f64::from(n) * 2.0, A, B, 22, 1.5, 2000, 2200))
+                    },
+                    expected: Some("brute_force"),
+                },
+                Case {
+                    name: "a web service is asked often",
+                    set: &[],
+                    traffic: |wire| {
+                        (0..90).for_each(|n| wire.session(f64::from(n) * 0.5, A, B, 8080, 0.2, 700, 2200));
+                    },
+                    expected: None,
+                },
+            ],
+        );
+    }
+}

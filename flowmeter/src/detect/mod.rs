@@ -263,6 +263,8 @@ impl Engine {
         } = self;
         let mut tell = |time_ns: u64, event: Event, contact: &Contact, one_sided: bool| {
             episodes.visibility.one_sided = one_sided;
+            // Where intervals without traffic are left out, time passes here.
+            episodes.tick(settings, time_ns);
             if matches!(event, Event::Settled) && contact.verdict == Verdict::Accepted {
                 roles.learn(contact);
             }

@@ -330,3 +330,100 @@ impl Outbound {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::wire::{Case, check},
+        *,
+    };
+
+    const A: &str = "10.0.0.5";
+    const OUT: &str = "203.0.113.7";
+
+    #[test]
+    fn cases() {
+        check(
+            Tag::OutboundBytes,
+            &[
+                Case {
+                    name: "an upload",
+                    set: &[],
+                    traffic: |wire| wire.session(0.0, A, OUT, 443, 300.0, 150_000_000, 2_000_000),
+                    expected: Some("hour_volume"),
+                },
+                Case {
+                    name: "an upload over neighbouring addresses",
+                    set: &[],
+                    traffic: |wire| {
+                        for n in 1..=10 {
+                            wire.session(
+                                f64::from(n) * 20.0,
+                                A,
+                                &format!("203.0.113.{n}"),
+                                443,
+                                10.0,
+                                15_000_000,
+                                9_000,
+                            );
+                        }
+                    },
+                    expected: Some("hour_volume"),
+                },
+                Case {
+                    name: "a download",
+                    set: &[],
+                    traffic: |wire| wire.session(0.0, A, OUT, 443, 300.0, 150_000_000, 900_000_000),
+                    expected: None,
+                },
+                Case {
+                    name: "inside",
+                    set: &[],
+                    traffic: |wire| wire.session(0.0, A, "10.9.9.9", 443, 300.0, 900_000_000, 2_000_000),
+                    expected: None,
+                },
+                Case {
+                    name: "what outsiders fetch from here",
+                    set: &[],
+                    traffic: |wire| wire.session(0.0, OUT, A, 443, 300.0, 900_000, 900_000_000),
+                    expected: None,
+                },
+                Case {
+                    name: "a trickle all day",
+                    set: &[],
+                    traffic: |wire| {
+                        (0..48).for_each(|n| {
+                            wire.session(f64::from(n) * 1800.0, A, OUT, 443, 60.0, 8_000_000, 20_000)
+                        });
+                    },
+                    expected: Some("day_volume"),
+                },
+                Case {
+                    name: "a backup that always does that",
+                    set: &["detect.outbound_bytes.day_bytes=1000000000000"],
+                    traffic: |wire| {
+                        // Until there are enough hours to know better, it is told: not looked at here.
+                        for hour in 0..72 {
+                            let bytes = if hour < 30 { 90_000_000 } else { 130_000_000 };
+                            wire.session(f64::from(hour) * 3600.0 + 1.0, A, OUT, 443, 600.0, bytes, 20_000);
+                        }
+                    },
+                    expected: None,
+                },
+            ],
+        );
+    }
+
+    #[test]
+    fn a_running_upload_is_told_while_it_runs() {
+        use super::super::wire::{Wire, config};
+        let mut wire = Wire::new();
+        wire.session(0.0, A, OUT, 443, 6.0 * 3600.0, 3_000_000_000, 1_000_000);
+        let findings = wire.findings(&config(&[]));
+        let first = findings
+            .iter()
+            .find(|finding| finding.tag == Tag::OutboundBytes)
+            .unwrap();
+        assert!(first.last_seen_ns - first.first_seen_ns < HOUR_NS, "{first:#?}");
+    }
+}

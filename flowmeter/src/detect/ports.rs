@@ -155,3 +155,78 @@ impl Ports {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::wire::{Case, Wire, check},
+        *,
+    };
+
+    const A: &str = "10.0.0.5";
+    const OUT: &str = "203.0.113.7";
+
+    /// A network that has shown what it does, for a day and more.
+    fn ordinary(wire: &mut Wire) {
+        for n in 0..8_u16 {
+            for host in 1..=4 {
+                let at = f64::from(n) * 3000.0 + f64::from(host);
+                wire.session(at, &format!("10.0.0.{host}"), OUT, 9000 + n, 3.0, 900, 900);
+            }
+        }
+    }
+
+    #[test]
+    fn cases() {
+        check(
+            Tag::OutboundPort,
+            &[
+                Case {
+                    name: "a port of remote access tools",
+                    set: &[],
+                    traffic: |wire| wire.session(0.0, A, OUT, 4444, 30.0, 9000, 9000),
+                    expected: Some("bad_port"),
+                },
+                Case {
+                    name: "it did not answer",
+                    set: &[],
+                    traffic: |wire| wire.refused(0.0, A, OUT, 4444),
+                    expected: None,
+                },
+                Case {
+                    name: "a port that nobody uses, once that is known",
+                    set: &["detect.learning=1d"],
+                    traffic: |wire| {
+                        ordinary(wire);
+                        wire.session(100_000.0, A, OUT, 7777, 30.0, 9000, 9000);
+                    },
+                    expected: Some("rare_port"),
+                },
+                Case {
+                    name: "nothing is known yet",
+                    set: &["detect.learning=1d"],
+                    traffic: |wire| {
+                        ordinary(wire);
+                        wire.session(80_000.0, A, OUT, 7777, 30.0, 9000, 9000);
+                    },
+                    expected: None,
+                },
+                Case {
+                    name: "others use it",
+                    set: &["detect.learning=1d"],
+                    traffic: |wire| {
+                        ordinary(wire);
+                        wire.session(100_000.0, A, OUT, 9003, 30.0, 9000, 9000);
+                    },
+                    expected: None,
+                },
+                Case {
+                    name: "inside",
+                    set: &[],
+                    traffic: |wire| wire.session(0.0, A, "10.0.0.9", 4444, 30.0, 9000, 9000),
+                    expected: None,
+                },
+            ],
+        );
+    }
+}

@@ -86,10 +86,59 @@ impl Target {
     }
 }
 
+/// The services on which a source was answered most widely, and by how many hosts: a failure or two more are
+/// nothing there.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Reached {
+    /// Port, protocol, one bit for each hash of a host.
+    services: [(u16, u8, u64); FEW],
+}
+
+impl Reached {
+    fn add(&mut self, target: &Target) {
+        let bit = 1 << (hash(3, &target.ip) % 64);
+        let key = (target.port, target.protocol);
+        let place = self
+            .services
+            .iter()
+            .position(|(port, protocol, hosts)| (*port, *protocol) == key && *hosts != 0);
+        let widths = self.services.iter().enumerate();
+        let narrowest = widths.min_by_key(|(_, (_, _, hosts))| hosts.count_ones());
+        let narrowest = narrowest.map(|(place, _)| place);
+        if let Some(service) = place.or(narrowest).and_then(|place| self.services.get_mut(place)) {
+            if (service.0, service.1) != key {
+                *service = (key.0, key.1, 0);
+            }
+            service.2 |= bit;
+        }
+    }
+
+    /// Hosts that answered on a service, about.
+    fn hosts(&self, target: &Target) -> u32 {
+        let service = self
+            .services
+            .iter()
+            .find(|(port, protocol, _)| (*port, *protocol) == (target.port, target.protocol));
+        service.map_or(0, |(_, _, hosts)| match hosts.count_zeros() {
+            0 => 300,
+            zeros => {
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "between 0 and 267"
+                )]
+                let count = (64.0 * (64.0 / f64::from(zeros)).ln()).round() as u32;
+                count
+            }
+        })
+    }
+}
+
 /// A source with little to its name so far.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Few {
     failed: [Option<Target>; FEW],
+    reached: Reached,
     last_ns: u64,
 }
 
@@ -108,6 +157,7 @@ struct Source {
     first_ns: u64,
     last_ns: u64,
     failed: Vec<Target>,
+    reached: Reached,
     /// A ring once it is full.
     accepted: Vec<Target>,
     next_accepted: usize,
@@ -142,6 +192,7 @@ impl Source {
             first_ns,
             last_ns: first_ns,
             failed: Vec::new(),
+            reached: Reached::default(),
             accepted: Vec::new(),
             next_accepted: 0,
             wide: [Distinct::new(), Distinct::new(), Distinct::new(), Distinct::new()],
@@ -190,6 +241,7 @@ impl Source {
     fn add_accepted(&mut self, target: Target) {
         self.last_ns = self.last_ns.max(target.time_ns);
         self.failed.retain(|known| !known.same(&target));
+        self.reached.add(&target);
         if self.accepted.iter().any(|known| known.same(&target)) {
             return;
         }
@@ -298,7 +350,10 @@ impl Scan {
                 }
             } else if contact.is_echo() {
                 self.add_few(target, contact, time_ns);
-            } else if let Some(few) = self.few.get_mut(&contact.source) {
+            } else {
+                let few = self.few.entry(contact.source, Few::default);
+                few.last_ns = few.last_ns.max(target.time_ns);
+                few.reached.add(&target);
                 for known in &mut few.failed {
                     if known.is_some_and(|known| known.same(&target)) {
                         *known = None;
@@ -349,6 +404,7 @@ impl Scan {
         let source = self
             .sources
             .entry(contact.source, || Source::new(first_ns.unwrap_or(target.time_ns)));
+        source.reached = few.reached;
         for known in few.failed.into_iter().flatten() {
             if known.kind == Kind::HalfOpen {
                 note_open(&mut source.open_ports, known.port);
@@ -370,7 +426,10 @@ impl Scan {
         let mut pattern = Pattern::of(source, target, nanoseconds(settings.window));
         let caution = caution(contact, &pattern, context);
         let least = settings.targets.saturating_mul(caution);
-        let slow = settings.slow_targets.saturating_mul(caution);
+        let slow = settings
+            .slow_targets
+            .max(settings.targets)
+            .saturating_mul(caution);
         let percent = settings.failure_percent;
         let fails = |failed: u32, accepted: u32| failed * 100 >= percent * (failed + accepted);
         let vertical = fails(pattern.ports_day, pattern.host_accepted)
@@ -523,6 +582,7 @@ impl Pattern {
             pattern.host_accepted += u32::from(known.ip == target.ip);
             pattern.port_accepted += u32::from(known.same_service(target));
         }
+        let reached = source.reached.hosts(target);
         // More than is kept exactly: in proportion.
         let accepted = source.wide_count(ACCEPTED_PAIRS);
         if accepted > ACCEPTED as u64 {
@@ -532,6 +592,7 @@ impl Pattern {
             pattern.port_accepted = scale(pattern.port_accepted).min(1 << 20);
             pattern.host_accepted = scale(pattern.host_accepted).min(1 << 20);
         }
+        pattern.port_accepted = pattern.port_accepted.max(reached);
         pattern
     }
 }
