@@ -255,7 +255,7 @@ impl Default for PortScan {
             targets: 10,
             window: HOUR,
             slow_targets: 15,
-            failure_percent: 40,
+            failure_percent: 50,
         }
     }
 }

@@ -87,7 +87,6 @@ pub(super) struct News {
     pub(super) dimensions: u32,
     pub(super) start: bool,
     pub(super) time_ns: u64,
-    pub(super) episode: u64,
 }
 
 impl Episodes {
@@ -214,7 +213,6 @@ impl Episodes {
             dimensions,
             start,
             time_ns: now_ns,
-            episode: finding.episode,
         });
         if !muted {
             self.tell(settings, finding, now_ns);

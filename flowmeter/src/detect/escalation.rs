@@ -85,7 +85,7 @@ impl Escalation {
             return;
         };
         let settings = &context.settings.of(source).escalation;
-        if settings.mode != DetectorMode::Full {
+        if settings.mode == DetectorMode::Off {
             return;
         }
         for (key, whole) in [((source, false), false), ((subnet(source), true), true)] {

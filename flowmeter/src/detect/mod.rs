@@ -24,6 +24,7 @@ mod settings;
 mod sketch;
 mod snapshot;
 mod table;
+mod threshold;
 #[cfg(test)]
 mod wire;
 
@@ -98,6 +99,7 @@ struct Detectors {
     inbound: inbound::Inbound,
     ports: ports::Ports,
     escalation: escalation::Escalation,
+    thresholds: threshold::Thresholds,
 }
 
 impl Detectors {
@@ -145,6 +147,9 @@ impl Detectors {
             }
             Direction::ExternalToExternal => {}
         }
+        if context.settings.any_threshold {
+            self.thresholds.event(now_ns, event, contact, context);
+        }
         let tried = matches!(event, Event::Traffic(_)) && self.scan.tried(contact.source);
         self.escalation.event(now_ns, event, contact, tried, context);
         for news in std::mem::take(&mut context.episodes.news) {
@@ -184,6 +189,7 @@ impl Detectors {
         self.inbound.adopt(other.inbound);
         self.ports.adopt(other.ports);
         self.escalation.adopt(other.escalation);
+        self.thresholds.adopt(other.thresholds);
     }
 
     fn tick(&mut self, now_ns: u64) {
@@ -197,6 +203,7 @@ impl Detectors {
         self.inbound.tick(now_ns);
         self.ports.tick(now_ns);
         self.escalation.tick(now_ns);
+        self.thresholds.tick(now_ns);
     }
 }
 
@@ -222,13 +229,14 @@ impl Engine {
                 scan: scan::Scan::new(share(18), seed),
                 dos: dos::Dos::new(share(10)),
                 beacons: beacon::Beacons::new(share(14)),
-                outbound: outbound::Outbound::new(share(6)),
+                outbound: outbound::Outbound::new(share(5)),
                 dns: dns::Dns::new(share(2)),
                 lateral: lateral::Lateral::new(share(3)),
                 guess: guess::Guess::new(share(1)),
                 inbound: inbound::Inbound::new(share(1)),
                 ports: ports::Ports::new(share(1)),
                 escalation: escalation::Escalation::new(share(1)),
+                thresholds: threshold::Thresholds::new(share(1)),
             },
             watermark_ns: 0,
             next_tick_ns: 0,
@@ -312,6 +320,7 @@ impl Engine {
             ("external_inbound_sensitive", self.detectors.inbound.usage()),
             ("unusual_outbound_port", self.detectors.ports.usage()),
             ("scan_escalation", self.detectors.escalation.usage()),
+            ("thresholds", self.detectors.thresholds.usage()),
         ]
         .map(|(table, (used, capacity, evicted))| Usage {
             table,

@@ -4,7 +4,10 @@ use std::{net::IpAddr, time::Duration};
 
 use super::{Finding, Tag};
 use crate::{
-    config::{self, Config, Detect, detect::Allow},
+    config::{
+        self, Config, Detect,
+        detect::{Allow, DetectorMode},
+    },
     enrich::Networks,
 };
 
@@ -14,6 +17,8 @@ pub(super) struct Settings {
     base: Detect,
     groups: Vec<(Networks, Detect)>,
     allowed: Vec<Allowed>,
+    /// Some detector works by a fixed threshold.
+    pub(super) any_threshold: bool,
     pub(super) resolvers: Networks,
     pub(super) resolvers_given: bool,
     pub(super) proxies: Networks,
@@ -35,11 +40,14 @@ impl Settings {
     pub(super) fn new(config: &Config) -> Self {
         let networks: &config::Networks = &config.networks;
         let base = config.detect.clone();
-        let groups = base
+        let groups: Vec<(Networks, Detect)> = base
             .groups
             .iter()
             .filter_map(|group| Some((Networks::new(&group.networks), base.of_group(group).ok()?)))
             .collect();
+        let any_threshold = std::iter::once(&base)
+            .chain(groups.iter().map(|(_, detect): &(Networks, Detect)| detect))
+            .any(by_threshold);
         let allowed = base
             .allow
             .iter()
@@ -53,6 +61,7 @@ impl Settings {
             })
             .collect();
         Self {
+            any_threshold,
             groups,
             allowed,
             base,
@@ -98,6 +107,20 @@ impl Settings {
                 && (ports.is_empty() || finding.port.is_some_and(|port| ports.contains(&port)))
         })
     }
+}
+
+fn by_threshold(detect: &Detect) -> bool {
+    [
+        detect.port_scan.mode,
+        detect.outbound_bytes.mode,
+        detect.beaconing.mode,
+        detect.lateral_movement.mode,
+        detect.dns.mode,
+        detect.external_inbound.mode,
+        detect.outbound_port.mode,
+        detect.dos.mode,
+    ]
+    .contains(&DetectorMode::Threshold)
 }
 
 pub(super) fn nanoseconds(duration: Duration) -> u64 {
