@@ -110,8 +110,10 @@ impl Escalation {
             sources.sort_unstable();
             sources.dedup();
             let several = scanner.scans.len() >= settings.scans as usize && (!whole || sources.len() > 1);
-            let wide =
-                !whole && victims.len() >= settings.victims as usize && scanner.kinds.count_ones() >= 2;
+            let wide = settings.mode == DetectorMode::Full
+                && !whole
+                && victims.len() >= settings.victims as usize
+                && scanner.kinds.count_ones() >= 2;
             if !(several || wide) {
                 continue;
             }

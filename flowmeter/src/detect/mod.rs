@@ -18,6 +18,8 @@ mod inbound;
 mod lateral;
 mod outbound;
 mod ports;
+#[cfg(test)]
+mod properties;
 mod roles;
 mod scan;
 mod settings;

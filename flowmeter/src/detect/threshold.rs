@@ -201,10 +201,15 @@ impl Thresholds {
         if by_threshold(settings.port_scan.mode) {
             // A flow record has no initiator: whoever sends to a port has sent to it.
             let flows = [
-                (contact.source, contact.port, traffic.sent.packets),
-                (contact.target, contact.source_port, traffic.received.packets),
+                (contact.source, contact.target, contact.port, traffic.sent.packets),
+                (
+                    contact.target,
+                    contact.source,
+                    contact.source_port,
+                    traffic.received.packets,
+                ),
             ];
-            for (sender, port, packets) in flows {
+            for (sender, receiver, port, packets) in flows {
                 if packets == 0 {
                     continue;
                 }
@@ -217,7 +222,7 @@ impl Thresholds {
                     tell(
                         Tag::PortScan,
                         Some(sender),
-                        None,
+                        Some(receiver),
                         None,
                         ports,
                         contact,
@@ -301,7 +306,8 @@ fn tell(
     let subject = Subject {
         tag,
         source,
-        target,
+        // A scan is one whatever its target.
+        target: target.filter(|_| tag != Tag::PortScan),
         port,
         kind: 0,
     };
