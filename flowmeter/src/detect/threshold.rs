@@ -363,17 +363,13 @@ mod tests {
                 Case {
                     name: "15 ports in a minute",
                     set: &["detect.port_scan.mode=threshold"],
-                    traffic: |wire| {
-                        (0..15).for_each(|n| wire.session(f64::from(n), A, OUT, 100 + n, 0.5, 500, 500))
-                    },
+                    traffic: |wire| (0..15).for_each(|n| wire.unanswered(f64::from(n), A, OUT, 100 + n)),
                     expected: over,
                 },
                 Case {
                     name: "14 ports in a minute",
                     set: &["detect.port_scan.mode=threshold"],
-                    traffic: |wire| {
-                        (0..14).for_each(|n| wire.session(f64::from(n), A, OUT, 100 + n, 0.5, 500, 500))
-                    },
+                    traffic: |wire| (0..14).for_each(|n| wire.unanswered(f64::from(n), A, OUT, 100 + n)),
                     expected: None,
                 },
             ],
