@@ -34,6 +34,9 @@ pub fn run(loaded: Loaded, sources: &Sources, duration: Option<Duration>) -> Res
 async fn agent(loaded: Loaded, sources: &Sources, duration: Option<Duration>) -> Result<()> {
     let mut config = loaded.config;
     let mut pipeline = Pipeline::new(&config)?;
+    if !config.detect.state.as_os_str().is_empty() {
+        pipeline.remember(&config.detect.state)?;
+    }
     let mut batch = Batch::default();
     let mut interval_start_ns = now_ns();
     let (connection, handle, mut link_events) =
@@ -118,6 +121,7 @@ fn reload(old: &config::Config, mut new: config::Config, pipeline: &mut Pipeline
     new.capture.clone_from(&old.capture);
     new.capture.interval = interval;
     new.output.path.clone_from(&old.output.path);
+    new.detect.state.clone_from(&old.detect.state);
     match pipeline.reconfigure(&new) {
         Ok(()) => log::info!("configuration read again"),
         // Checked when it was loaded: a configuration that passed has usable values.

@@ -15,4 +15,5 @@ pub mod flow;
 pub mod generate;
 pub mod logging;
 pub mod pipeline;
+pub mod state;
 pub mod track;

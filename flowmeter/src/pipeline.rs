@@ -1,8 +1,13 @@
 //! What happens to a batch, whatever it was captured by: track, enrich, detect, emit.
 
-use std::{collections::BTreeMap, ops::Range, time::Instant};
+use std::{
+    collections::BTreeMap,
+    ops::Range,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use flowmeter_common::{InterfaceCounters, SpillCounters, SpillKey, Uncounted};
 
 use crate::{
@@ -11,17 +16,23 @@ use crate::{
     emit::{Closed, EventWriter, FileAccount, IntervalFacts, Summary},
     enrich::{Cast, Enricher},
     flow::{Batch, InterfaceStatistics, Slice},
+    state,
     track::Tracker,
 };
 
 /// Names of interfaces by index, for the events.
 pub type InterfaceNames = BTreeMap<u32, String>;
 
+/// How often the detectors' state is saved while running.
+const SAVE_EVERY: Duration = Duration::from_secs(300);
+
 pub struct Pipeline {
     tracker: Tracker,
     enricher: Enricher,
     /// `None`: findings are not wanted.
     engine: Option<Engine>,
+    /// Where the engine's memory is kept over restarts, and when it was saved last.
+    memory: Option<(PathBuf, Instant)>,
     writer: EventWriter,
     /// Of the interval that runs: ends of evicted connections while it runs, all of it when it closes.
     slices: Vec<Slice>,
@@ -42,6 +53,7 @@ impl Pipeline {
             tracker: Tracker::new(&config.track),
             enricher: Enricher::new(config)?,
             engine: Some(Engine::new(config)),
+            memory: None,
             writer: EventWriter::open(config, Instant::now())?,
             slices: Vec::new(),
             counters: BTreeMap::new(),
@@ -57,6 +69,53 @@ impl Pipeline {
     /// Also adds everything up, for [`Pipeline::finish`] to hand out.
     pub fn summarise(&mut self) {
         self.summary = Some(Summary::default());
+    }
+
+    /// Goes on with what the detectors had learned when `path` was saved, and saves it there from now on. A state that
+    /// cannot be used is told and set aside.
+    ///
+    /// # Errors
+    /// A file that is there and cannot be read, or not be set aside.
+    pub fn remember(&mut self, path: &Path) -> Result<()> {
+        let Some(engine) = &mut self.engine else {
+            return Ok(());
+        };
+        match state::load(path)? {
+            None => log::info!("no state in {} yet: detection starts to learn", path.display()),
+            Some(bytes) => {
+                if let Err(error) = engine.restore(&bytes) {
+                    let aside = state::set_aside(path)
+                        .with_context(|| format!("setting {} aside, which {error}", path.display()))?;
+                    log::warn!(
+                        "{} {error}; it is now {}, and detection starts to learn anew",
+                        path.display(),
+                        aside.display()
+                    );
+                }
+            }
+        }
+        self.memory = Some((path.to_owned(), Instant::now()));
+        Ok(())
+    }
+
+    /// Keeps the events of closed intervals in memory, for whoever has to know them before they are written.
+    pub fn hold(&mut self) {
+        self.writer.hold();
+    }
+
+    /// What writes the events, for whoever holds them.
+    pub fn writer(&mut self) -> &mut EventWriter {
+        &mut self.writer
+    }
+
+    fn save(&mut self) {
+        let (Some(engine), Some((path, saved))) = (&self.engine, &mut self.memory) else {
+            return;
+        };
+        *saved = Instant::now();
+        if let Err(error) = state::save(path, &engine.snapshot()) {
+            log::error!("{error:#}; what was learned since the last time is lost at a restart");
+        }
     }
 
     /// Leaves the search for anomalies out.
@@ -78,6 +137,11 @@ impl Pipeline {
         self.enricher = Enricher::new(config)?;
         self.tracker.reconfigure(&config.track);
         self.writer.reconfigure(config);
+        if let Some(engine) = &mut self.engine {
+            let learned = engine.snapshot();
+            *engine = Engine::new(config);
+            engine.restore(&learned).context("taking over what detection has learned")?;
+        }
         Ok(())
     }
 
@@ -110,7 +174,11 @@ impl Pipeline {
     /// Standard output has lost its reader. A file that cannot be written is no error but is told in the events.
     pub fn close_interval(&mut self, interval: Range<u64>, names: &InterfaceNames) -> Result<(), Closed> {
         self.tracker.close_interval(interval.end, &mut self.slices);
-        self.write(interval, names)
+        self.write(interval, names)?;
+        if self.memory.as_ref().is_some_and(|(_, saved)| saved.elapsed() >= SAVE_EVERY) {
+            self.save();
+        }
+        Ok(())
     }
 
     /// The last interval: whatever is still running ends here. Tells what became of all lines, and the summary if
@@ -125,6 +193,7 @@ impl Pipeline {
     ) -> Result<(FileAccount, Option<Summary>)> {
         self.tracker.finish(interval.end, &mut self.slices);
         self.write(interval, names)?;
+        self.save();
         Ok((self.writer.finish()?, self.summary))
     }
 
@@ -142,9 +211,8 @@ impl Pipeline {
             .collect();
         if let Some(engine) = &mut self.engine {
             for slice in &self.slices {
-                let enriched = self.enricher.enrich(slice);
-                let unicast = enriched.cast == Cast::Unicast;
-                engine.feed(slice, enriched.direction, unicast);
+                let (direction, cast) = self.enricher.perimeter(slice);
+                engine.feed(slice, direction, cast == Cast::Unicast);
             }
             for counted in statistics.values() {
                 engine.note_loss(lost(&counted.counters));
@@ -152,6 +220,9 @@ impl Pipeline {
             engine.advance(interval.end);
             for finding in engine.drain() {
                 self.writer.finding(&finding);
+                if let Some(summary) = &mut self.summary {
+                    summary.add_finding(&finding);
+                }
             }
         }
         for slice in self.slices.drain(..) {
@@ -167,12 +238,15 @@ impl Pipeline {
             exported.exported_slices += 1;
         }
         let tracked = self.tracker.statistics();
+        let tables = self.engine.as_ref().map(Engine::usage).unwrap_or_default();
         let facts = IntervalFacts {
             early_drains: self.batches.saturating_sub(1),
             connections: tracked.connections as u64,
             connections_capacity: tracked.capacity as u64,
             connections_evicted: tracked.evicted - self.evicted_before,
             spill: &self.spill,
+            detect_tables: &tables,
+            allow_hits: self.engine.as_ref().map_or(&[], Engine::allow_hits),
             ..self.facts
         };
         for (ifindex, statistics) in &mut statistics {

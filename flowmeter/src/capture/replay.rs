@@ -182,7 +182,7 @@ struct Open {
 impl Replay {
     pub fn new(sources: Vec<Box<dyn Source>>, interval: Duration, tunnels: Tunnels) -> Self {
         let mut replay = Self {
-            sources,
+            sources: Vec::new(),
             next: BinaryHeap::new(),
             interval_ns: u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX).max(1),
             until_ns: u64::MAX,
@@ -198,13 +198,26 @@ impl Replay {
             interfaces: Interfaces::default(),
             problems: Vec::new(),
         };
-        for (index, source) in replay.sources.iter_mut().enumerate() {
-            if let Some(time_ns) = advance(source.as_mut(), &mut replay.problems) {
-                replay.next.push(Reverse((time_ns, index)));
-                replay.unsorted += usize::from(!source.sorted());
-            }
+        for source in sources {
+            replay.add(source);
         }
         replay
+    }
+
+    /// Drops the sources, once all have ended.
+    pub fn clear(&mut self) {
+        if self.next.is_empty() {
+            self.sources.clear();
+        }
+    }
+
+    /// Reads another source too.
+    pub fn add(&mut self, mut source: Box<dyn Source>) {
+        if let Some(time_ns) = advance(source.as_mut(), &mut self.problems) {
+            self.next.push(Reverse((time_ns, self.sources.len())));
+            self.unsorted += usize::from(!source.sorted());
+        }
+        self.sources.push(source);
     }
 
     /// Leaves out what is as late as this or later, nanoseconds since the Unix epoch.

@@ -8,17 +8,39 @@ use jiff::Timestamp;
 use toml::Value;
 
 use super::{Configuration, duration, list, name};
-use crate::config::{self, Flows, Override, Sources};
+use crate::{
+    capture::format::Format,
+    config::{self, Flows, Override, Sources},
+};
 
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub struct Replay {
-    /// Captures (pcap, pcapng), plain or compressed (gzip, zstd); folders are walked; - is standard input
+    /// Captures (pcap, pcapng) and flow logs (pmacct, Zeek, flowmeter), plain or compressed (gzip,
+    /// zstd); folders are walked; - is standard input
     #[arg(required = true, value_name = "FILE", value_hint = ValueHint::AnyPath)]
     pub files: Vec<PathBuf>,
+    /// What the files are [default: auto, by the content of each]
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        hide_default_value = true,
+        hide_possible_values = true,
+        value_name = "auto|pcap|pmacct|zeek|flowmeter",
+        help_heading = "Capture"
+    )]
+    pub format: Format,
+    /// Time of records that have none: RFC 3339 [default: when the file was changed last]
+    #[arg(long, value_name = "TIME", help_heading = "Capture")]
+    pub start: Option<Timestamp>,
     /// Leave out what is later than this: RFC 3339, such as 2026-04-26T12:00:00Z
     #[arg(long, value_name = "TIME", help_heading = "Capture")]
     pub until: Option<Timestamp>,
+    /// Go on with what another program appends to the file, across its rotation, until SIGTERM or
+    /// Ctrl-C; --state keeps the place
+    #[arg(long, requires = "state", conflicts_with_all = ["until", "summary"], help_heading = "Capture")]
+    pub follow: bool,
     /// Length of an interval, by the time of the packets, 100ms to 1h [default: 10s]
     #[arg(long, value_parser = config::duration, help_heading = "Capture")]
     pub interval: Option<Duration>,
@@ -46,6 +68,9 @@ pub struct Replay {
     /// Print what was in the files: totals, top talkers, services, what could not be counted
     #[arg(long, help_heading = "Events")]
     pub summary: bool,
+    /// What detection learned before, and where it is kept; the place in a followed file beside it
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Events")]
+    pub state: Option<PathBuf>,
     #[command(flatten)]
     pub configuration: Configuration,
 }
@@ -56,6 +81,8 @@ Examples:
   flowmeter replay mirror.pcapng | jq .flow        The events that the agent would have written
   flowmeter replay day/ -o day.json --until 2026-04-26T12:00:00Z
   zcat old.pcap.gz | flowmeter replay -
+  flowmeter replay --follow /var/log/pmacct/flows.json --state /var/lib/flowmeter/pmacct \\
+      -o /var/log/netflow/netflow-wazuh.json       Events from pmacctd's, nfacctd's or sfacctd's log
 
 Files are merged by time and read once, with the same code as `flowmeter run`; the same files
 give the same bytes. Exit code 1 if a file was damaged; what could be read of it is used.";
@@ -81,6 +108,11 @@ impl Replay {
         put("--internal-networks", "networks.internal", networks);
         put("--flows", "output.flows", self.flows.as_ref().map(name));
         put("--output", "output.path", Some(self.destination().into()));
+        // Nothing here was sampled by this program, whatever the agent does.
+        put("replay", "capture.sampling", Some(1.into()));
+        if self.state.is_none() {
+            put("replay", "detect.learning", Some("0s".into()));
+        }
         Sources {
             options,
             ..self.configuration.sources()

@@ -1,5 +1,7 @@
 //! `flowmeter replay`
 
+mod follow;
+
 use std::{
     io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
@@ -9,11 +11,11 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use jiff::tz::TimeZone;
+use jiff::{Timestamp, tz::TimeZone};
 
 use crate::{
     capture::{
-        format::{Format, Reading},
+        format::Reading,
         input::BytesRead,
         problem::Problem,
         replay::{self, FileSource, Replay, Source},
@@ -28,16 +30,22 @@ const TOLD: usize = 20;
 
 pub(super) fn run(arguments: &cli::Replay) -> Result<()> {
     let config = super::load(&arguments.sources())?.config;
-    let files = files(&arguments.files)?;
     let mut pipeline = Pipeline::new(&config)?;
+    if let Some(state) = &arguments.state {
+        pipeline.remember(state)?;
+    }
+    if arguments.follow {
+        return follow::run(arguments, &config, pipeline);
+    }
+    let files = files(&arguments.files)?;
     if arguments.summary {
         pipeline.summarise();
     }
     let bytes_read = BytesRead::default();
     let progress = progress(&files);
     let reading = Reading {
-        format: Format::Auto,
-        start_ns: None,
+        format: arguments.format,
+        start_ns: arguments.start.map(nanoseconds),
         zone: TimeZone::system(),
     };
     let reader = reading.reader();
@@ -47,7 +55,7 @@ pub(super) fn run(arguments: &cli::Replay) -> Result<()> {
         .collect();
     let mut replay = Replay::new(sources, config.capture.interval, config.capture.tunnels);
     if let Some(until) = arguments.until {
-        replay.until(u64::try_from(until.as_nanosecond()).unwrap_or(0));
+        replay.until(nanoseconds(until));
     }
     let mut problems = Problems::default();
     let mut names = InterfaceNames::new();
@@ -96,6 +104,11 @@ pub(super) fn run(arguments: &cli::Replay) -> Result<()> {
         print_summary(&summary, arguments.output.as_deref())?;
     }
     problems.verdict(&account)
+}
+
+/// Since the Unix epoch; 0 for what was before.
+fn nanoseconds(time: Timestamp) -> u64 {
+    u64::try_from(time.as_nanosecond()).unwrap_or(0)
 }
 
 /// Events on standard output must not be mixed with anything else.

@@ -18,7 +18,7 @@ pub struct Problem {
 }
 
 /// What the kernel side and the output are built from once; everything else is taken over by a reload.
-const NEEDS_RESTART: [&str; 12] = [
+const NEEDS_RESTART: [&str; 13] = [
     "capture.direction",
     "capture.drop_after_count",
     "capture.exclude",
@@ -30,6 +30,7 @@ const NEEDS_RESTART: [&str; 12] = [
     "capture.sampling",
     "capture.tc_attach",
     "capture.tunnels",
+    "detect.state",
     "output.path",
 ];
 

@@ -1,6 +1,6 @@
 //! The detectors' settings: every parameter with its default and range.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,8 @@ pub struct Detect {
     /// counted.
     #[serde(deserialize_with = "form::whole_number")]
     pub memory_bytes: u64,
+    /// Where what was learned is kept over restarts; empty: nowhere.
+    pub state: PathBuf,
     /// Findings written in a minute of event time, 1 to 100,000; what is over is told in one finding.
     #[serde(deserialize_with = "form::whole_number")]
     pub findings_per_minute: u32,
@@ -230,6 +232,7 @@ impl Default for Detect {
     fn default() -> Self {
         Self {
             memory_bytes: 128 << 20,
+            state: "/var/lib/flowmeter/state".into(),
             findings_per_minute: 60,
             learning: DAY,
             quiet: 15 * MINUTE,

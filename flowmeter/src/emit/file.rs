@@ -59,6 +59,8 @@ pub struct EventFile {
     /// Lines withheld when the present failure began, while there is one.
     failing_since: Option<u64>,
     closed: bool,
+    /// Nothing is written before [`EventFile::release`].
+    held: bool,
 }
 
 /// When and how a regular file is rotated.
@@ -109,6 +111,7 @@ impl EventFile {
             account: FileAccount::default(),
             failing_since: None,
             closed: false,
+            held: false,
         })
     }
 
@@ -139,7 +142,7 @@ impl EventFile {
             return false;
         }
         self.account.lines += 1;
-        if self.failing_since.is_none() && self.lines.pending() >= WRITE_BYTES {
+        if !self.held && self.failing_since.is_none() && self.lines.pending() >= WRITE_BYTES {
             self.write();
         }
         true
@@ -150,11 +153,35 @@ impl EventFile {
     /// # Errors
     /// Only if standard output has lost its reader: the agent has nothing left to do.
     pub fn flush(&mut self, now: Instant) -> Result<(), Closed> {
+        if self.held {
+            return Ok(());
+        }
         self.write();
         if self.failing_since.is_none() {
             self.rotate_if_due(now);
         }
         if self.closed { Err(Closed) } else { Ok(()) }
+    }
+
+    /// Keeps all lines in memory, to be looked at before they are written.
+    pub fn hold(&mut self) {
+        self.held = true;
+    }
+
+    /// The lines that wait to be written.
+    pub fn pending(&self) -> &[u8] {
+        self.lines.chunk(usize::MAX)
+    }
+
+    /// Flushes what was held; what comes next is held again.
+    ///
+    /// # Errors
+    /// As [`EventFile::flush`].
+    pub fn release(&mut self, now: Instant) -> Result<(), Closed> {
+        self.held = false;
+        let result = self.flush(now);
+        self.held = true;
+        result
     }
 
     /// A last attempt to write; tells what became of all lines.

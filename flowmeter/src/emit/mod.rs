@@ -116,6 +116,34 @@ impl EventWriter {
         self.file.flush(now)
     }
 
+    /// Keeps all events in memory until [`EventWriter::release`].
+    pub fn hold(&mut self) {
+        self.file.hold();
+    }
+
+    /// Takes events, whole lines, that an earlier run has made and not written.
+    pub fn resume(&mut self, events: &[u8]) {
+        if let Some(events) = events.strip_suffix(b"\n") {
+            self.file.line(|out| {
+                out.extend_from_slice(events);
+                Ok(())
+            });
+        }
+    }
+
+    /// The events that wait to be written, whole lines.
+    pub fn pending(&self) -> &[u8] {
+        self.file.pending()
+    }
+
+    /// Writes what was held, and holds what comes next.
+    ///
+    /// # Errors
+    /// As [`EventWriter::flush`].
+    pub fn release(&mut self, now: Instant) -> Result<(), Closed> {
+        self.file.release(now)
+    }
+
     /// The last flush; tells what became of all lines.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use hashbrown::HashMap;
 use jiff::Timestamp;
 
 use crate::{
+    detect::{Finding, Phase},
     enrich::{Enriched, protocol},
     flow::Slice,
 };
@@ -27,6 +28,8 @@ pub struct Summary {
     directions: BTreeMap<&'static str, Volume>,
     protocols: BTreeMap<u8, Volume>,
     counters: InterfaceCounters,
+    /// Episodes that began: tag and message.
+    findings: Vec<(&'static str, String)>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,6 +80,12 @@ impl Summary {
         protocol.add(ended, packets, bytes);
     }
 
+    pub fn add_finding(&mut self, finding: &Finding) {
+        if finding.phase == Phase::Start {
+            self.findings.push((finding.tag.name(), finding.message.clone()));
+        }
+    }
+
     pub fn add_counters(&mut self, counters: &InterfaceCounters) {
         self.counters.merge(counters);
     }
@@ -106,6 +115,7 @@ impl fmt::Display for Summary {
                 humantime::format_duration(seconds)
             )?;
         }
+        self.findings(f)?;
         self.talkers(f)?;
         let services = self
             .services
@@ -129,6 +139,22 @@ impl fmt::Display for Summary {
 }
 
 impl Summary {
+    fn findings(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.findings.is_empty() {
+            return Ok(());
+        }
+        let title = format!("FINDINGS{}", of(self.findings.len()));
+        let mut table = table(&[&title, ""]);
+        for (tag, message) in self.findings.iter().take(ROWS) {
+            table.add_row([*tag, message]);
+        }
+        // Sentences, not numbers: to the left, and as long as they are.
+        if let Some(tags) = table.column_mut(0) {
+            tags.set_padding((0, 2));
+        }
+        writeln!(f, "\n{}", table.trim_fmt())
+    }
+
     fn talkers(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut talkers: Vec<_> = self.talkers.iter().collect();
         talkers.sort_unstable_by_key(|(ip, (sent, received))| {

@@ -41,11 +41,21 @@ impl Enricher {
         })
     }
 
+    /// The part of [`Enricher::enrich`] that detectors ask for.
+    pub fn perimeter(&self, slice: &Slice) -> (Direction, Cast) {
+        let (initiator, responder) = (slice.initiator.ip, slice.responder.ip);
+        (
+            self.networks.direction(initiator, responder),
+            self.networks.cast(responder),
+        )
+    }
+
     pub fn enrich(&self, slice: &Slice) -> Enriched<'_> {
         let (initiator, responder) = (slice.initiator, slice.responder);
+        let (direction, cast) = self.perimeter(slice);
         Enriched {
-            direction: self.networks.direction(initiator.ip, responder.ip),
-            cast: self.networks.cast(responder.ip),
+            direction,
+            cast,
             service: if slice.fragment {
                 service::OTHER
             } else {

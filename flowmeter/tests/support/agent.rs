@@ -38,7 +38,7 @@ pub(crate) fn command(host: &str, arguments: &[&str]) -> Command {
     }
     command
         .args(["netns", "exec", host, env!("CARGO_BIN_EXE_flowmeter"), "run"])
-        .args(["-c", "/dev/null", "-o", "-"])
+        .args(["-c", "/dev/null", "-o", "-", "--set", "detect.state="])
         .args(arguments);
     command
 }

@@ -37,6 +37,8 @@ impl Agent {
             ])
             .args(["--internal-networks", INTERNAL, "--log-level", "info", "--output"])
             .arg(events)
+            .arg("--set")
+            .arg(format!("detect.state={}", directory.join("state").display()))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(file);

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     config::Schema,
+    detect::Usage,
     flow::{InterfaceStatistics, ip_address},
 };
 
@@ -34,6 +35,10 @@ pub struct IntervalFacts<'a> {
     pub connections_evicted: u64,
     /// Entries of any interface; each event takes its own.
     pub spill: &'a [(SpillKey, SpillCounters)],
+    /// How full the detectors' tables are.
+    pub detect_tables: &'a [Usage],
+    /// Findings that each entry of `detect.allow` kept back.
+    pub allow_hits: &'a [u64],
 }
 
 /// What became of the lines, as the writer of the event file tells it.
@@ -91,6 +96,8 @@ struct Statistics<'a> {
     map: Map,
     connections: Connections,
     output: Output<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detect: Option<Detect<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     spill: Option<Spill>,
 }
@@ -154,6 +161,40 @@ struct Output<'a> {
     last_error: Option<&'a str>,
 }
 
+/// What detection remembers.
+#[derive(Serialize)]
+struct Detect<'a> {
+    tables: Tables<'a>,
+    #[serde(skip_serializing_if = "<[u64]>::is_empty")]
+    allow_hits: &'a [u64],
+}
+
+/// Under each table's name.
+struct Tables<'a>(&'a [Usage]);
+
+impl Serialize for Tables<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|usage| (usage.table, TableUse::from(usage))))
+    }
+}
+
+#[derive(Serialize)]
+struct TableUse {
+    used: usize,
+    capacity: usize,
+    evicted: u64,
+}
+
+impl From<&Usage> for TableUse {
+    fn from(usage: &Usage) -> Self {
+        Self {
+            used: usage.used,
+            capacity: usage.capacity,
+            evicted: usage.evicted,
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct Spill {
     entries: Counter,
@@ -186,7 +227,7 @@ impl<'a> StatisticsEvent<'a> {
     pub(super) fn new(
         encoder: &'a Encoder,
         interface: &'a InterfaceStatistics,
-        facts: &IntervalFacts<'_>,
+        facts: &IntervalFacts<'a>,
         output: &OutputFacts<'a>,
     ) -> Self {
         Self {
@@ -228,7 +269,7 @@ impl<'a> Statistics<'a> {
     fn new(
         encoder: &Encoder,
         interface: &'a InterfaceStatistics,
-        facts: &IntervalFacts<'_>,
+        facts: &IntervalFacts<'a>,
         output: &OutputFacts<'a>,
     ) -> Self {
         let count = |value| encoder.counter(value);
@@ -272,6 +313,10 @@ impl<'a> Statistics<'a> {
                 capacity: count(facts.connections_capacity),
                 evicted: count(facts.connections_evicted),
             },
+            detect: (!facts.detect_tables.is_empty()).then_some(Detect {
+                tables: Tables(facts.detect_tables),
+                allow_hits: facts.allow_hits,
+            }),
             output: Output {
                 lines: count(output.lines),
                 withheld_lines: count(output.withheld_lines),
