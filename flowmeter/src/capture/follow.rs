@@ -86,11 +86,13 @@ impl<'a> Lines<'a> {
     /// Each line without its LF, and its offset in the file.
     pub fn iter(&self) -> impl Iterator<Item = (u64, &'a [u8])> + use<'a> {
         let mut next = self.offset;
-        self.bytes.split_inclusive(|&byte| byte == b'\n').map(move |line| {
-            let offset = next;
-            next += line.len() as u64;
-            (offset, line.strip_suffix(b"\n").unwrap_or(line))
-        })
+        self.bytes
+            .split_inclusive(|&byte| byte == b'\n')
+            .map(move |line| {
+                let offset = next;
+                next += line.len() as u64;
+                (offset, line.strip_suffix(b"\n").unwrap_or(line))
+            })
     }
 }
 
@@ -123,20 +125,20 @@ impl Follower {
                 None => restored.committed.clone(),
             };
             follower.committed = Some(restored.committed);
-            follower.resume(places, siblings);
-        } else {
-            follower.generations = first_generations(&follower.log, siblings)
+            follower
+                .resume(places, siblings)
                 .with_context(|| format!("following {shown}"))?;
-        }
-        if follower.unfinished.is_empty() {
-            // Also at the first start: a rotation before the first commit must not change what is to be read.
+        } else {
+            follower.generations =
+                first_generations(&follower.log, siblings).with_context(|| format!("following {shown}"))?;
+            // A rotation before the first commit must not change what is to be read.
             follower.commit().with_context(|| format!("following {shown}"))?;
         }
         Ok(follower)
     }
 
     /// Events of a step that an earlier run prepared and did not write, in whole lines; once. They are to be written
-    /// to the event file and committed before anything else.
+    /// to the event file and committed before the first step is prepared.
     pub fn unfinished_events(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.unfinished)
     }
@@ -158,7 +160,7 @@ impl Follower {
         }))
     }
 
-    /// What went wrong since the last call, above all what is lost.
+    /// What went wrong since the last call, above all what is lost. Told before a commit, it is told for certain.
     pub fn take_problems(&mut self) -> Vec<Problem> {
         std::mem::take(&mut self.problems)
     }
@@ -176,7 +178,11 @@ impl Follower {
         let prepared = Prepared::new(self.places(), &event_file, &file)
             .with_context(|| format!("looking at event file {shown}"))?;
         self.state
-            .write(self.committed.as_deref().unwrap_or_default(), Some(&prepared), events)
+            .write(
+                self.committed.as_deref().unwrap_or_default(),
+                Some(&prepared),
+                events,
+            )
             .with_context(|| format!("writing the state of following {}", self.log.display()))?;
         self.step = Some(Some(file));
         Ok(())
@@ -232,25 +238,31 @@ impl Follower {
     }
 
     /// Finds the files that the places belong to.
-    fn resume(&mut self, places: Vec<Place>, mut siblings: Vec<Sibling>) {
+    fn resume(&mut self, places: Vec<Place>, mut siblings: Vec<Sibling>) -> io::Result<()> {
         let newest = places.len().saturating_sub(1);
         for (index, place) in places.into_iter().enumerate() {
             let found = siblings
                 .iter()
-                .position(|sibling| sibling.identity == place.identity);
-            if let Some(found) = found {
-                self.generations.push(Generation {
-                    place,
-                    ..siblings.swap_remove(found).into()
-                });
-            } else {
-                let unread = place.length.saturating_sub(place.offset);
-                if index == newest || unread > 0 {
+                .position(|sibling| sibling.identity == place.identity)
+                .map(|found| siblings.swap_remove(found));
+            let unread = place.length.saturating_sub(place.offset);
+            let complete = index != newest && unread == 0;
+            match found {
+                // Of a file that was read to its end and removed, another one may have the inode now.
+                Some(sibling) if !complete || place.holds(&sibling.file)? => {
+                    self.generations.push(Generation {
+                        place,
+                        ..sibling.into()
+                    });
+                }
+                None if !complete => {
                     let what = What::Gone { unread };
                     self.problems.push(problem(&self.log, place.offset, what));
                 }
+                _ => {}
             }
         }
+        Ok(())
     }
 
     /// Brings the list of generations up to date, if the log is another file than before.
@@ -264,23 +276,38 @@ impl Follower {
         if !self.unsettled && current.is_some() && current == newest {
             return Ok(());
         }
+        // What is a copy is told by what the files hold now.
+        let mut index = 0;
+        while let Some(generation) = self.generations.get(index) {
+            if generation.place.holds(&generation.file)? {
+                index += 1;
+            } else {
+                self.truncated(index)?;
+            }
+        }
+        self.unsettled = true;
         let mut unsettled = false;
         let mut order = Vec::new();
-        let mut new = Vec::new();
-        for sibling in siblings::list(&self.log)? {
-            order.push((sibling.identity, sibling.path.clone()));
+        let mut behind_known = false;
+        // The log first, for the others may be copies of it.
+        for sibling in siblings::list(&self.log)?.into_iter().rev() {
+            order.insert(0, (sibling.identity, sibling.path.clone()));
             if self.is_known(&sibling) {
+                behind_known = true;
                 continue;
             }
-            let is_log = sibling.path == self.log;
-            if is_log || self.likeness(&sibling)? == Likeness::Other {
-                new.push(sibling.into());
+            if sibling.path == self.log || self.likeness(&sibling)? == Likeness::Other {
+                if behind_known {
+                    // Renaming makes no new file older than a known one: this is the copy of a log of which
+                    // nothing was read before it was cut.
+                    self.problems.push(problem(&sibling.path, 0, What::CopyTruncated));
+                }
+                self.generations.push(sibling.into());
             } else {
                 unsettled = true;
             }
         }
         self.unsettled = unsettled;
-        self.generations.append(&mut new);
         let rank = |identity| order.iter().position(|(other, _)| *other == identity);
         for generation in &mut self.generations {
             if let Some((_, path)) = rank(generation.place.identity).and_then(|rank| order.get(rank)) {
@@ -337,11 +364,14 @@ impl Follower {
         let Some(truncated) = self.generations.get(index) else {
             return Ok(());
         };
+        let start = Place::start(truncated.place.identity);
         let mut copy = None;
         for sibling in siblings {
             if sibling.path != self.log
                 && !self.is_known(&sibling)
                 && truncated.place.likeness(&truncated.file, &sibling.file)? == Likeness::Copy
+                // The next copy may be under way.
+                && start.likeness(&truncated.file, &sibling.file)? == Likeness::Other
             {
                 let place = if sibling.file.metadata()?.len() < truncated.place.offset {
                     Place::end(&sibling.file)?
@@ -355,18 +385,16 @@ impl Follower {
                 break;
             }
         }
-        let unread = truncated.unread();
-        let newest = index + 1 == self.generations.len();
-        if copy.is_some() || newest || unread > 0 {
-            let what = match copy {
-                Some(_) => What::CopyTruncated,
-                None => What::Truncated { unread },
-            };
-            self.problems
-                .push(problem(&truncated.path, truncated.place.offset, what));
-        }
+        let what = match copy {
+            Some(_) => What::CopyTruncated,
+            None => What::Truncated {
+                unread: truncated.unread(),
+            },
+        };
+        self.problems
+            .push(problem(&truncated.path, truncated.place.offset, what));
         if let Some(truncated) = self.generations.get_mut(index) {
-            truncated.place = Place::start(truncated.place.identity);
+            truncated.place = start;
         }
         if let Some(copy) = copy {
             self.generations.insert(index, copy);
@@ -408,22 +436,25 @@ impl From<Sibling> for Generation {
     }
 }
 
-/// The log is read from its start; what was rotated away before is taken as read.
-fn first_generations(log: &Path, siblings: Vec<Sibling>) -> io::Result<Vec<Generation>> {
-    siblings
-        .into_iter()
-        .map(|sibling| {
-            let place = if sibling.path == log {
-                Place::start(sibling.identity)
-            } else {
-                Place::end(&sibling.file)?
-            };
-            Ok(Generation {
-                place,
+/// The log is read from its start; what was rotated away before is taken as read. What may be a copy under way
+/// is left for [`Follower::look`] to find.
+fn first_generations(log: &Path, mut siblings: Vec<Sibling>) -> io::Result<Vec<Generation>> {
+    let current = siblings.pop_if(|newest| newest.path == log).map(Generation::from);
+    let mut generations = Vec::new();
+    for sibling in siblings {
+        let likeness = match &current {
+            Some(current) => current.place.likeness(&current.file, &sibling.file)?,
+            None => Likeness::Other,
+        };
+        if likeness == Likeness::Other {
+            generations.push(Generation {
+                place: Place::end(&sibling.file)?,
                 ..sibling.into()
-            })
-        })
-        .collect()
+            });
+        }
+    }
+    generations.extend(current);
+    Ok(generations)
 }
 
 fn problem(path: &Path, offset: u64, what: What) -> Problem {

@@ -62,9 +62,7 @@ pub enum What {
         "the file was truncated, {unread} bytes or more behind this one are lost; rotate it by renaming it"
     )]
     Truncated { unread: u64 },
-    #[error(
-        "the file was copied and truncated, lines written in between are lost; rotate it by renaming it"
-    )]
+    #[error("the file was copied and truncated, lines written in between are lost; rotate it by renaming it")]
     CopyTruncated,
     #[error("the file is gone, {unread} bytes or more behind this one are lost; keep more rotated files")]
     Gone { unread: u64 },

@@ -26,9 +26,12 @@ pub(super) fn missing<'a>(prepared: &Prepared, events: &'a [u8]) -> io::Result<&
         let mut lines = BufReader::new(file);
         let mut line = Vec::new();
         while !rest.is_empty() && lines.read_until(b'\n', &mut line)? > 0 {
-            if line.ends_with(b"\n") {
-                rest = rest.strip_prefix(line.as_slice()).unwrap_or(rest);
-            }
+            // Also a line of which nothing but its end is missing: the next one that is written ends it.
+            let content = line.strip_suffix(b"\n").unwrap_or(&line);
+            rest = rest
+                .strip_prefix(content)
+                .and_then(|after| after.strip_prefix(b"\n"))
+                .unwrap_or(rest);
             line.clear();
         }
     }

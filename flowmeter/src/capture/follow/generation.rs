@@ -2,7 +2,10 @@
 
 use std::{fs::File, io, os::unix::fs::MetadataExt, path::PathBuf};
 
-use super::{LINE_LIMIT, place::{Place, read_at}};
+use super::{
+    LINE_LIMIT,
+    place::{Place, read_at},
+};
 
 #[derive(Debug)]
 pub(super) struct Generation {

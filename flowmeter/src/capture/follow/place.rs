@@ -4,6 +4,7 @@ use std::{
     fs::{File, Metadata},
     io,
     os::unix::fs::{FileExt, MetadataExt},
+    time::UNIX_EPOCH,
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
@@ -13,11 +14,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// themselves, but not over several lines with time stamps.
 const MARK: usize = 1024;
 
-/// What a file is to the kernel. It is given to another file once this one is gone.
+/// What a file is to the kernel. Device and inode are given to another file once this one is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Identity {
     device: u64,
     inode: u64,
+    /// Nanoseconds since the Unix epoch; 0 where the file system keeps no time of birth.
+    born_ns: u64,
 }
 
 impl From<&Metadata> for Identity {
@@ -25,6 +28,12 @@ impl From<&Metadata> for Identity {
         Self {
             device: meta.dev(),
             inode: meta.ino(),
+            born_ns: meta
+                .created()
+                .ok()
+                .and_then(|born| born.duration_since(UNIX_EPOCH).ok())
+                .and_then(|born| u64::try_from(born.as_nanos()).ok())
+                .unwrap_or(0),
         }
     }
 }
@@ -89,12 +98,12 @@ impl Place {
         })
     }
 
-    /// True if what `file` holds before the offset is what was read there.
+    /// True if `file` has not become shorter, and holds before the offset what was read there.
     ///
     /// # Errors
     /// Those of reading.
     pub(super) fn holds(&self, file: &File) -> io::Result<bool> {
-        Ok(file.metadata()?.len() >= self.offset
+        Ok(file.metadata()?.len() >= self.length.max(self.offset)
             && bytes_at(file, 0, self.head.len())? == self.head
             && bytes_at(file, self.tail_start(), self.tail.len())? == self.tail)
     }
@@ -116,12 +125,14 @@ impl Place {
     /// # Errors
     /// Those of reading.
     pub(super) fn likeness(&self, file: &File, other: &File) -> io::Result<Likeness> {
-        let head = if self.offset == 0 {
+        let length = other.metadata()?.len();
+        let head = if self.offset > 0 {
+            &self.head
+        } else if length <= file.metadata()?.len() {
             &bytes_at(file, 0, MARK)?
         } else {
-            &self.head
+            return Ok(Likeness::Other);
         };
-        let length = other.metadata()?.len();
         let compared = head.len().min(usize::try_from(length).unwrap_or(MARK));
         if length == 0 {
             return Ok(Likeness::Empty);
@@ -136,6 +147,7 @@ impl Place {
     pub(super) fn in_copy(&self, identity: Identity) -> Self {
         Self {
             identity,
+            length: self.offset,
             ..self.clone()
         }
     }

@@ -62,7 +62,12 @@ fn list_once(path: &Path) -> io::Result<Vec<Sibling>> {
             }
             Ok(None) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(io::Error::new(error.kind(), format!("{}: {error}", path.display()))),
+            Err(error) => {
+                return Err(io::Error::new(
+                    error.kind(),
+                    format!("{}: {error}", path.display()),
+                ));
+            }
         }
     }
     Ok(siblings)
@@ -138,26 +143,64 @@ mod tests {
 
     #[test]
     fn generations_are_told_from_other_files_and_sort_by_age() {
-        let sorted = |log: &str, names: &[&str]| {
+        fn sorted<'a>(log: &str, names: &[&'a str]) -> Vec<&'a str> {
             let mut ages: Vec<_> = names
                 .iter()
                 .filter_map(|name| Some((age(log.as_ref(), name.as_ref())?, *name)))
                 .collect();
             ages.sort();
-            ages.into_iter().map(|(_, name)| name).collect::<Vec<_>>()
-        };
+            ages.into_iter().map(|(_, name)| name).collect()
+        }
         assert_eq!(
-            sorted("f.json", &["f.json", "f.json.1", "f.json.10", "f.json.2", "f.json.2.gz", "f.json.x", "g.json.1"]),
+            sorted(
+                "f.json",
+                &[
+                    "f.json",
+                    "f.json.1",
+                    "f.json.10",
+                    "f.json.2",
+                    "f.json.2.gz",
+                    "f.json.x",
+                    "g.json.1"
+                ]
+            ),
             ["f.json.10", "f.json.2", "f.json.1", "f.json"],
         );
         assert_eq!(
-            sorted("f.json", &["f.json-20260102", "f.json", "f.json-20260101", "f.json-20260101.gz", "f.json-new"]),
+            sorted(
+                "f.json",
+                &[
+                    "f.json-20260102",
+                    "f.json",
+                    "f.json-20260101",
+                    "f.json-20260101.gz",
+                    "f.json-new"
+                ]
+            ),
             ["f.json-20260101", "f.json-20260102", "f.json"],
         );
         assert_eq!(
-            sorted("f.json", &["f.1.json", "f.2.json", "f.json", "f-20260101.json", "f.json.1764000000"]),
-            ["f.json.1764000000", "f-20260101.json", "f.2.json", "f.1.json", "f.json"],
+            sorted(
+                "f.json",
+                &[
+                    "f.1.json",
+                    "f.2.json",
+                    "f.json",
+                    "f-20260101.json",
+                    "f.json.1764000000"
+                ]
+            ),
+            [
+                "f.json.1764000000",
+                "f-20260101.json",
+                "f.2.json",
+                "f.1.json",
+                "f.json"
+            ],
         );
-        assert_eq!(sorted("flows", &["flows", "flows.1", "flows.", "flows.1x"]), ["flows.1", "flows"]);
+        assert_eq!(
+            sorted("flows", &["flows", "flows.1", "flows.", "flows.1x"]),
+            ["flows.1", "flows"]
+        );
     }
 }

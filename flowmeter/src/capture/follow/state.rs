@@ -95,7 +95,12 @@ impl StateFile {
     ///
     /// # Errors
     /// Those of writing.
-    pub(super) fn write(&self, committed: &[Place], prepared: Option<&Prepared>, events: &[u8]) -> io::Result<()> {
+    pub(super) fn write(
+        &self,
+        committed: &[Place],
+        prepared: Option<&Prepared>,
+        events: &[u8],
+    ) -> io::Result<()> {
         let state = State {
             version: VERSION,
             log: self.log.clone(),
@@ -122,10 +127,17 @@ fn read(file: File) -> Result<(State, Vec<u8>)> {
     let mut line = Vec::new();
     reader.read_until(b'\n', &mut line)?;
     let state: State = serde_json::from_slice(&line)?;
-    ensure!(state.version == VERSION, "it has version {}, not {VERSION}", state.version);
+    ensure!(
+        state.version == VERSION,
+        "it has version {}, not {VERSION}",
+        state.version
+    );
     let mut events = Vec::new();
     reader.read_to_end(&mut events)?;
-    let expected = state.prepared.as_ref().map_or(0, |prepared| prepared.events_bytes);
+    let expected = state
+        .prepared
+        .as_ref()
+        .map_or(0, |prepared| prepared.events_bytes);
     ensure!(
         events.len() as u64 == expected,
         "it holds {} bytes of events, not {expected}",

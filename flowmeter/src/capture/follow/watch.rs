@@ -31,7 +31,10 @@ impl Watch {
             log: log.file_name().unwrap_or_default().to_owned(),
             events: watch(siblings::folder(log))
                 .inspect_err(|error| {
-                    log::warn!("watching {}: {error}; looking every {POLL:?} instead", log.display());
+                    log::warn!(
+                        "watching {}: {error}; looking every {POLL:?} instead",
+                        log.display()
+                    );
                 })
                 .ok(),
         }
