@@ -26,13 +26,14 @@
 
 mod events;
 mod generation;
+mod generations;
 mod place;
 mod siblings;
 mod state;
 mod watch;
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io,
     path::{Path, PathBuf},
 };
@@ -40,13 +41,12 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 use self::{
-    generation::{Generation, Step},
-    place::{Identity, Likeness, Place},
-    siblings::Sibling,
+    generations::Generations,
+    place::Place,
     state::{Prepared, StateFile},
     watch::Watch,
 };
-use super::problem::{Problem, What};
+use super::problem::Problem;
 
 /// Longest line in bytes, without its end.
 pub const LINE_LIMIT: usize = 1 << 20;
@@ -56,21 +56,22 @@ pub const LINE_LIMIT: usize = 1 << 20;
 pub struct Follower {
     log: PathBuf,
     state: StateFile,
-    /// The oldest first.
-    generations: Vec<Generation>,
-    /// True while there are files that may become, or turn out to be, generations.
-    unsettled: bool,
+    generations: Generations,
     /// `None` until the first commit.
     committed: Option<Vec<Place>>,
-    step: Option<EventFile>,
+    step: Option<Step>,
     unfinished: Vec<u8>,
     buffer: Vec<u8>,
-    problems: Vec<Problem>,
     watch: Option<Watch>,
 }
 
-/// The event file of the step that is under way, if it is still there.
-type EventFile = Option<File>;
+/// A step that is prepared.
+#[derive(Debug)]
+struct Step {
+    places: Vec<Place>,
+    /// `None` if it is gone since an earlier run.
+    event_file: Option<File>,
+}
 
 /// Whole lines of one generation of the log.
 #[derive(Clone, Copy, Debug)]
@@ -104,35 +105,38 @@ impl Follower {
     /// A folder or a state that cannot be used, and how to go on.
     pub fn open(log: &Path, state: &Path) -> Result<Self> {
         let log = std::path::absolute(log).with_context(|| format!("following {}", log.display()))?;
-        let (state, restored) = StateFile::open(state, &log)?;
+        let (state, kept) = StateFile::open(state, &log)?;
+        let following = || format!("following {}", log.display());
+        let first = kept.is_none();
+        let mut step = None;
+        let mut unfinished = Vec::new();
+        let (generations, committed) = if let Some(kept) = kept {
+            if let Some(prepared) = kept.prepared {
+                unfinished = still_missing(&prepared, &kept.events)?;
+                step = Some(Step {
+                    event_file: File::open(&prepared.event_file).ok(),
+                    places: prepared.places,
+                });
+            }
+            let places = step.as_ref().map_or(&kept.committed, |step| &step.places);
+            let generations = Generations::resume(&log, places.clone()).with_context(following)?;
+            (generations, Some(kept.committed))
+        } else {
+            (Generations::first(&log).with_context(following)?, None)
+        };
         let mut follower = Self {
             log,
             state,
-            generations: Vec::new(),
-            unsettled: true,
-            committed: None,
-            step: None,
-            unfinished: Vec::new(),
+            generations,
+            committed,
+            step,
+            unfinished,
             buffer: Vec::new(),
-            problems: Vec::new(),
             watch: None,
         };
-        let shown = follower.log.display().to_string();
-        let siblings = siblings::list(&follower.log).with_context(|| format!("following {shown}"))?;
-        if let Some((restored, events)) = restored {
-            let places = match restored.prepared {
-                Some(prepared) => follower.resume_step(prepared, &events)?,
-                None => restored.committed.clone(),
-            };
-            follower.committed = Some(restored.committed);
-            follower
-                .resume(places, siblings)
-                .with_context(|| format!("following {shown}"))?;
-        } else {
-            follower.generations =
-                first_generations(&follower.log, siblings).with_context(|| format!("following {shown}"))?;
+        if first {
             // A rotation before the first commit must not change what is to be read.
-            follower.commit().with_context(|| format!("following {shown}"))?;
+            follower.commit()?;
         }
         Ok(follower)
     }
@@ -149,11 +153,11 @@ impl Follower {
     /// # Errors
     /// Those of listing and reading files. Nothing is lost: the next call begins where this one did.
     pub fn poll(&mut self) -> io::Result<Option<Lines<'_>>> {
-        self.look()?;
-        let read = self.read()?;
+        self.generations.look()?;
+        let read = self.generations.read(&mut self.buffer)?;
         Ok(read.and_then(|(index, offset)| {
             Some(Lines {
-                path: &self.generations.get(index)?.path,
+                path: self.generations.path(index)?,
                 offset,
                 bytes: &self.buffer,
             })
@@ -162,7 +166,7 @@ impl Follower {
 
     /// What went wrong since the last call, above all what is lost. Told before a commit, it is told for certain.
     pub fn take_problems(&mut self) -> Vec<Problem> {
-        std::mem::take(&mut self.problems)
+        self.generations.take_problems()
     }
 
     /// Keeps `events` (whole lines) and the places reached, so that a restart can finish the step. `event_file` is
@@ -175,30 +179,32 @@ impl Follower {
         let event_file = std::path::absolute(event_file)?;
         let shown = event_file.display();
         let file = File::open(&event_file).with_context(|| format!("opening event file {shown}"))?;
-        let prepared = Prepared::new(self.places(), &event_file, &file)
+        let prepared = Prepared::new(self.generations.places(), &event_file, &file)
             .with_context(|| format!("looking at event file {shown}"))?;
-        self.state
-            .write(
-                self.committed.as_deref().unwrap_or_default(),
-                Some(&prepared),
-                events,
-            )
-            .with_context(|| format!("writing the state of following {}", self.log.display()))?;
-        self.step = Some(Some(file));
+        self.write_state(|state, committed| state.write(committed, Some(&prepared), events))?;
+        self.step = Some(Step {
+            places: prepared.places,
+            event_file: Some(file),
+        });
         Ok(())
     }
 
-    /// Ends a step: the events of all lines that were handed out are written.
+    /// Ends a step. With [`Self::prepare`] it is what was handed out before that, else all that was handed out.
     ///
     /// # Errors
     /// Those of syncing the event file and of writing the state; the step can be committed again.
-    pub fn commit(&mut self) -> io::Result<()> {
-        if let Some(Some(file)) = &self.step {
-            file.sync_all()?;
-        }
-        let places = self.places();
+    pub fn commit(&mut self) -> Result<()> {
+        let places = match &self.step {
+            Some(step) => {
+                if let Some(event_file) = &step.event_file {
+                    event_file.sync_all().context("syncing the event file")?;
+                }
+                step.places.clone()
+            }
+            None => self.generations.places(),
+        };
         if self.step.is_some() || self.committed.as_ref() != Some(&places) {
-            self.state.write(&places, None, &[])?;
+            self.write_state(|state, _| state.write(&places, None, &[]))?;
             self.committed = Some(places);
             self.step = None;
         }
@@ -215,254 +221,23 @@ impl Follower {
         }
     }
 
-    fn places(&self) -> Vec<Place> {
-        self.generations
-            .iter()
-            .map(|generation| generation.place.clone())
-            .collect()
-    }
-
-    /// Finds out what is missing of a step that a run before this one did not finish.
-    fn resume_step(&mut self, prepared: Prepared, events: &[u8]) -> Result<Vec<Place>> {
-        let event_file = prepared.event_file.display();
-        self.unfinished = events::missing(&prepared, events)
-            .with_context(|| format!("looking for the last events in {event_file}"))?
-            .to_vec();
-        log::info!(
-            "finishing the last step: {} of {} bytes of events are missing in {event_file}",
-            self.unfinished.len(),
-            events.len(),
-        );
-        self.step = Some(File::open(&prepared.event_file).ok());
-        Ok(prepared.places)
-    }
-
-    /// Finds the files that the places belong to.
-    fn resume(&mut self, places: Vec<Place>, mut siblings: Vec<Sibling>) -> io::Result<()> {
-        let newest = places.len().saturating_sub(1);
-        for (index, place) in places.into_iter().enumerate() {
-            let found = siblings
-                .iter()
-                .position(|sibling| sibling.identity == place.identity)
-                .map(|found| siblings.swap_remove(found));
-            let unread = place.length.saturating_sub(place.offset);
-            let complete = index != newest && unread == 0;
-            match found {
-                // Of a file that was read to its end and removed, another one may have the inode now.
-                Some(sibling) if !complete || place.holds(&sibling.file)? => {
-                    self.generations.push(Generation {
-                        place,
-                        ..sibling.into()
-                    });
-                }
-                None if !complete => {
-                    let what = What::Gone { unread };
-                    self.problems.push(problem(&self.log, place.offset, what));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Brings the list of generations up to date, if the log is another file than before.
-    fn look(&mut self) -> io::Result<()> {
-        let current = match fs::metadata(&self.log) {
-            Ok(meta) => Some(Identity::from(&meta)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(error),
-        };
-        let newest = self.generations.last().map(|newest| newest.place.identity);
-        if !self.unsettled && current.is_some() && current == newest {
-            return Ok(());
-        }
-        // What is a copy is told by what the files hold now.
-        let mut index = 0;
-        while let Some(generation) = self.generations.get(index) {
-            if generation.place.holds(&generation.file)? {
-                index += 1;
-            } else {
-                self.truncated(index)?;
-            }
-        }
-        self.unsettled = true;
-        let mut unsettled = false;
-        let mut order = Vec::new();
-        let mut behind_known = false;
-        // The log first, for the others may be copies of it.
-        for sibling in siblings::list(&self.log)?.into_iter().rev() {
-            order.insert(0, (sibling.identity, sibling.path.clone()));
-            if self.is_known(&sibling) {
-                behind_known = true;
-                continue;
-            }
-            if sibling.path == self.log || self.likeness(&sibling)? == Likeness::Other {
-                if behind_known {
-                    // Renaming makes no new file older than a known one: this is the copy of a log of which
-                    // nothing was read before it was cut.
-                    self.problems.push(problem(&sibling.path, 0, What::CopyTruncated));
-                }
-                self.generations.push(sibling.into());
-            } else {
-                unsettled = true;
-            }
-        }
-        self.unsettled = unsettled;
-        let rank = |identity| order.iter().position(|(other, _)| *other == identity);
-        for generation in &mut self.generations {
-            if let Some((_, path)) = rank(generation.place.identity).and_then(|rank| order.get(rank)) {
-                generation.path.clone_from(path);
-            }
-        }
-        // What has left the folder is the oldest.
-        self.generations
-            .sort_by_key(|generation| rank(generation.place.identity));
-        Ok(())
-    }
-
-    fn is_known(&self, sibling: &Sibling) -> bool {
-        self.generations
-            .iter()
-            .any(|known| known.place.identity == sibling.identity)
-    }
-
-    /// What a file that is not known is to those that are.
-    fn likeness(&self, sibling: &Sibling) -> io::Result<Likeness> {
-        for known in &self.generations {
-            let likeness = known.place.likeness(&known.file, &sibling.file)?;
-            if likeness != Likeness::Other {
-                return Ok(likeness);
-            }
-        }
-        Ok(Likeness::Other)
-    }
-
-    /// Reads lines into the buffer; tells of which generation they are and at which offset.
-    fn read(&mut self) -> io::Result<Option<(usize, u64)>> {
-        let mut index = 0;
-        loop {
-            let Some(generation) = self.generations.get_mut(index) else {
-                self.let_go()?;
-                return Ok(None);
-            };
-            match generation.read(&mut self.buffer)? {
-                Step::Lines(offset) => return Ok(Some((index, offset))),
-                Step::Nothing => index += 1,
-                Step::TooLong(offset) => {
-                    let what = What::LineTooLong { limit: LINE_LIMIT };
-                    self.problems.push(problem(&generation.path, offset, what));
-                }
-                Step::Truncated => self.truncated(index)?,
-            }
-        }
-    }
-
-    /// Starts a generation anew that holds something else than what was read of it, and goes on with the rest of
-    /// what was read in the copy of it, if one was made.
-    fn truncated(&mut self, index: usize) -> io::Result<()> {
-        let siblings = siblings::list(&self.log)?;
-        let Some(truncated) = self.generations.get(index) else {
-            return Ok(());
-        };
-        let start = Place::start(truncated.place.identity);
-        let mut copy = None;
-        for sibling in siblings {
-            if sibling.path != self.log
-                && !self.is_known(&sibling)
-                && truncated.place.likeness(&truncated.file, &sibling.file)? == Likeness::Copy
-                // The next copy may be under way.
-                && start.likeness(&truncated.file, &sibling.file)? == Likeness::Other
-            {
-                let place = if sibling.file.metadata()?.len() < truncated.place.offset {
-                    Place::end(&sibling.file)?
-                } else {
-                    truncated.place.in_copy(sibling.identity)
-                };
-                copy = Some(Generation {
-                    place,
-                    ..sibling.into()
-                });
-                break;
-            }
-        }
-        let what = match copy {
-            Some(_) => What::CopyTruncated,
-            None => What::Truncated {
-                unread: truncated.unread(),
-            },
-        };
-        self.problems
-            .push(problem(&truncated.path, truncated.place.offset, what));
-        if let Some(truncated) = self.generations.get_mut(index) {
-            truncated.place = start;
-        }
-        if let Some(copy) = copy {
-            self.generations.insert(index, copy);
-        }
-        Ok(())
-    }
-
-    /// Forgets rotated files that are deleted, now that all of them is read that will ever be.
-    fn let_go(&mut self) -> io::Result<()> {
-        let mut index = 0;
-        while index + 1 < self.generations.len() {
-            let Some(generation) = self.generations.get(index) else {
-                return Ok(());
-            };
-            if !generation.is_deleted()? {
-                index += 1;
-                continue;
-            }
-            let generation = self.generations.remove(index);
-            let unread = generation.unread();
-            if unread > 0 {
-                let what = What::Gone { unread };
-                self.problems
-                    .push(problem(&generation.path, generation.place.offset, what));
-            }
-        }
-        Ok(())
+    fn write_state(&self, write: impl FnOnce(&StateFile, &[Place]) -> io::Result<()>) -> Result<()> {
+        write(&self.state, self.committed.as_deref().unwrap_or_default())
+            .with_context(|| format!("writing the state of following {}", self.log.display()))
     }
 }
 
-impl From<Sibling> for Generation {
-    /// Read from its start.
-    fn from(sibling: Sibling) -> Self {
-        Self {
-            path: sibling.path,
-            place: Place::start(sibling.identity),
-            file: sibling.file,
-        }
-    }
-}
-
-/// The log is read from its start; what was rotated away before is taken as read. What may be a copy under way
-/// is left for [`Follower::look`] to find.
-fn first_generations(log: &Path, mut siblings: Vec<Sibling>) -> io::Result<Vec<Generation>> {
-    let current = siblings.pop_if(|newest| newest.path == log).map(Generation::from);
-    let mut generations = Vec::new();
-    for sibling in siblings {
-        let likeness = match &current {
-            Some(current) => current.place.likeness(&current.file, &sibling.file)?,
-            None => Likeness::Other,
-        };
-        if likeness == Likeness::Other {
-            generations.push(Generation {
-                place: Place::end(&sibling.file)?,
-                ..sibling.into()
-            });
-        }
-    }
-    generations.extend(current);
-    Ok(generations)
-}
-
-fn problem(path: &Path, offset: u64, what: What) -> Problem {
-    Problem {
-        file: path.display().to_string(),
-        offset,
-        what,
-    }
+/// What the event file lacks of a step that an earlier run did not finish.
+fn still_missing(prepared: &Prepared, events: &[u8]) -> Result<Vec<u8>> {
+    let event_file = prepared.event_file.display();
+    let missing = events::missing(prepared, events)
+        .with_context(|| format!("looking for the last events in {event_file}"))?;
+    log::info!(
+        "finishing the last step: {} of {} bytes of events are missing in {event_file}",
+        missing.len(),
+        events.len(),
+    );
+    Ok(missing.to_vec())
 }
 
 #[cfg(test)]

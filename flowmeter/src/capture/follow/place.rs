@@ -20,7 +20,7 @@ pub(super) struct Identity {
     device: u64,
     inode: u64,
     /// Nanoseconds since the Unix epoch; 0 where the file system keeps no time of birth.
-    born_ns: u64,
+    pub(super) born_ns: u64,
 }
 
 impl From<&Metadata> for Identity {

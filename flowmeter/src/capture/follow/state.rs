@@ -18,13 +18,22 @@ use super::{
 const VERSION: u32 = 1;
 
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct State {
+struct State {
     version: u32,
     /// The log that is followed.
     log: PathBuf,
+    committed: Vec<Place>,
+    prepared: Option<Prepared>,
+}
+
+/// What an earlier run left.
+#[derive(Debug)]
+pub(super) struct Kept {
     /// How far each generation was read when the events of everything before were written.
     pub(super) committed: Vec<Place>,
     pub(super) prepared: Option<Prepared>,
+    /// Of the prepared step.
+    pub(super) events: Vec<u8>,
 }
 
 /// A step whose events may have been written, in part or not at all.
@@ -66,14 +75,14 @@ impl StateFile {
     ///
     /// # Errors
     /// A state that cannot be read, is another log's or is in use, and how to go on.
-    pub(super) fn open(path: &Path, log: &Path) -> Result<(Self, Option<(State, Vec<u8>)>)> {
+    pub(super) fn open(path: &Path, log: &Path) -> Result<(Self, Option<Kept>)> {
         let shown = path.display();
         let file = Self {
             path: path.to_owned(),
             log: log.to_owned(),
             _lock: lock(&with_suffix(path, ".lock"))?,
         };
-        let state = match File::open(path) {
+        let (state, events) = match File::open(path) {
             Ok(state) => read(state).with_context(|| {
                 format!(
                     "reading state file {shown}; if it cannot be restored, remove it: {} is then read from its start",
@@ -84,11 +93,16 @@ impl StateFile {
             Err(error) => return Err(error).with_context(|| format!("opening state file {shown}")),
         };
         ensure!(
-            state.0.log == log,
+            state.log == log,
             "state file {shown} is that of {}; give each log a state file of its own",
-            state.0.log.display(),
+            state.log.display(),
         );
-        Ok((file, Some(state)))
+        let kept = Kept {
+            committed: state.committed,
+            prepared: state.prepared,
+            events,
+        };
+        Ok((file, Some(kept)))
     }
 
     /// Replaces the state, so that after a crash there is either the old or the new one.
