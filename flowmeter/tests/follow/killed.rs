@@ -144,7 +144,9 @@ fn a_reader_killed_at_random_writes_the_events_of_every_line_once() {
         }
         if below(2) == 0 {
             let more = length(&files.events) + below(2000);
-            changes.until("more events", || length(&files.events) >= more.min(total(written)));
+            changes.until("more events", || {
+                length(&files.events) >= more.min(total(written))
+            });
         }
         reader.kill().unwrap();
         reader.wait().unwrap();
@@ -160,7 +162,10 @@ fn a_reader_killed_at_random_writes_the_events_of_every_line_once() {
 }
 
 fn line(number: usize) -> String {
-    format!("{{\"line\": {number}, \"padding\": \"{}\"}}", "x".repeat(number % 97))
+    format!(
+        "{{\"line\": {number}, \"padding\": \"{}\"}}",
+        "x".repeat(number % 97)
+    )
 }
 
 /// Length of all events, less the pieces of cut lines.
