@@ -5,6 +5,7 @@ pub mod attach;
 mod bpf;
 pub mod drain;
 pub mod features;
+pub mod follow;
 pub mod format;
 pub mod input;
 pub mod interfaces;

@@ -56,6 +56,16 @@ pub enum What {
     ProtocolTaken,
     #[error("one packet in {rate} was counted by the meter that wrote this: counts are not scaled up")]
     Sampled { rate: u32 },
+    #[error("a line of more than {limit} bytes was left out")]
+    LineTooLong { limit: usize },
+    #[error(
+        "the file was truncated, {unread} bytes or more behind this one are lost; rotate it by renaming it"
+    )]
+    Truncated { unread: u64 },
+    #[error("the file was copied and truncated, lines written in between are lost; rotate it by renaming it")]
+    CopyTruncated,
+    #[error("the file is gone, {unread} bytes or more behind this one are lost; keep more rotated files")]
+    Gone { unread: u64 },
 }
 
 /// Where the time of records that have none is from.
