@@ -124,7 +124,7 @@ const SMALL: Load = Load {
     ports: 64,
 };
 const JUMBO: Load = Load {
-    packets: 500_000,
+    packets: 2_000_000,
     payload: 8972,
     ports: 64,
 };

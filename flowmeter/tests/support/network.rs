@@ -5,7 +5,7 @@
 
 use std::{
     fs::File,
-    net::UdpSocket,
+    net::{SocketAddr, ToSocketAddrs as _, UdpSocket},
     process::Command,
     sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     thread,
@@ -170,9 +170,18 @@ impl Cable {
             pin(cpu);
             let socket = shared_socket();
             let payload = vec![0; load.payload];
-            for number in 0..load.packets {
-                let port = 9000 + u16::try_from(number % u64::from(load.ports)).unwrap();
-                socket.send_to(&payload, (DESTINATION, port)).unwrap();
+            let destinations: Vec<SocketAddr> = (0..load.ports)
+                .map(|port| {
+                    (DESTINATION, 9000 + port)
+                        .to_socket_addrs()
+                        .unwrap()
+                        .next()
+                        .unwrap()
+                })
+                .collect();
+            let mut destinations = destinations.iter().cycle();
+            for _ in 0..load.packets {
+                socket.send_to(&payload, destinations.next().unwrap()).unwrap();
                 sent.fetch_add(1, Ordering::Relaxed);
                 if stop.load(Ordering::Relaxed) {
                     break;
