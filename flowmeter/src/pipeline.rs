@@ -140,7 +140,9 @@ impl Pipeline {
         if let Some(engine) = &mut self.engine {
             let learned = engine.snapshot();
             *engine = Engine::new(config);
-            engine.restore(&learned).context("taking over what detection has learned")?;
+            engine
+                .restore(&learned)
+                .context("taking over what detection has learned")?;
         }
         Ok(())
     }
@@ -175,7 +177,11 @@ impl Pipeline {
     pub fn close_interval(&mut self, interval: Range<u64>, names: &InterfaceNames) -> Result<(), Closed> {
         self.tracker.close_interval(interval.end, &mut self.slices);
         self.write(interval, names)?;
-        if self.memory.as_ref().is_some_and(|(_, saved)| saved.elapsed() >= SAVE_EVERY) {
+        if self
+            .memory
+            .as_ref()
+            .is_some_and(|(_, saved)| saved.elapsed() >= SAVE_EVERY)
+        {
             self.save();
         }
         Ok(())

@@ -330,6 +330,7 @@ proptest! {
             connections_capacity: amounts[15].1,
             connections_evicted: amounts[16].0,
             spill: &spill,
+            ..IntervalFacts::default()
         };
         let output = OutputFacts {
             lines: amounts[17].0,

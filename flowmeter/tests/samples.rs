@@ -17,7 +17,7 @@ use std::{
 
 use flowmeter::{
     config::{Config, Schema},
-    detect::{self, Baseline, Confidence, Finding, Period, Phase, Reason, Tag, Visibility},
+    detect::{self, Baseline, Confidence, Finding, Period, Phase, Reason, Tag, Usage, Visibility},
     emit::{
         Encoder, IntervalFacts,
         event::{OutputFacts, Withheld},
@@ -272,6 +272,12 @@ fn statistics_line(config: &Config) -> String {
             (key, counters)
         })
         .collect();
+    let tables = [Usage {
+        table: "contacts",
+        used: 18_000,
+        capacity: 180_000,
+        evicted: 0,
+    }];
     let facts = IntervalFacts {
         map_entries: 131_072,
         map_capacity: 131_072,
@@ -281,6 +287,8 @@ fn statistics_line(config: &Config) -> String {
         connections_capacity: 262_144,
         connections_evicted: 3,
         spill: &spill,
+        detect_tables: &tables,
+        allow_hits: &[3],
     };
     let output = OutputFacts {
         lines: 120_431,
@@ -412,7 +420,11 @@ fn the_samples_are_what_the_encoder_writes() {
 }
 
 /// Parents whose children are named by what was counted.
-const NAMED_BY_CONTENT: [&str; 2] = ["anomaly.counts", "anomaly.counts_error_percent"];
+const NAMED_BY_CONTENT: [&str; 3] = [
+    "anomaly.counts",
+    "anomaly.counts_error_percent",
+    "flowmeter.detect.tables",
+];
 
 /// Dotted names of everything that is not an object; the entries of a list share one name.
 fn field_names(value: &Value, name: &str, names: &mut BTreeSet<String>) {

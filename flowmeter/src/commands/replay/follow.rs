@@ -52,12 +52,7 @@ pub(super) fn run(arguments: &cli::Replay, config: &Config, pipeline: Pipeline) 
     }
 }
 
-async fn follow(
-    arguments: &cli::Replay,
-    config: &Config,
-    log: &Path,
-    mut pipeline: Pipeline,
-) -> Result<()> {
+async fn follow(arguments: &cli::Replay, config: &Config, log: &Path, mut pipeline: Pipeline) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let place = place(arguments)?;
@@ -145,7 +140,11 @@ impl Steps {
             read += lines.bytes.len();
             let reading = Reading {
                 // The moment of reading is all that is known of records without a time.
-                start_ns: Some(self.reading.start_ns.unwrap_or_else(|| nanoseconds(Timestamp::now()))),
+                start_ns: Some(
+                    self.reading
+                        .start_ns
+                        .unwrap_or_else(|| nanoseconds(Timestamp::now())),
+                ),
                 ..self.reading.clone()
             };
             let name = format!("{} from byte {} on", lines.path.display(), lines.offset);
