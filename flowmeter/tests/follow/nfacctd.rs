@@ -238,36 +238,96 @@ fn counts(lines: &[Value]) -> Counts {
     counts
 }
 
+/// Packets and bytes of all flow events in an event file.
+fn flow_events(events: &str) -> (u64, u64) {
+    let mut sum = (0, 0);
+    for line in events.lines() {
+        let event: Value = serde_json::from_str(line).unwrap();
+        if event["event"]["action"] == "network_flow" {
+            sum.0 += event["network"]["packets"].as_u64().unwrap();
+            sum.1 += event["network"]["bytes"].as_u64().unwrap();
+        }
+    }
+    sum
+}
+
+fn total(counts: &Counts) -> (u64, u64) {
+    counts
+        .values()
+        .fold((0, 0), |sum, counts| (sum.0 + counts.0, sum.1 + counts.1))
+}
+
+fn replay() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flowmeter"));
+    command
+        .args(["replay", "--set", "output.schema=\"ecs\""])
+        .env_clear();
+    command
+}
+
+/// nfacctd, softflowd and a capture for it.
+struct Chain {
+    folder: TempDir,
+    log: PathBuf,
+    capture: PathBuf,
+    softflowd: PathBuf,
+    port: u16,
+    changes: Folder,
+    _daemon: Daemon,
+}
+
+impl Chain {
+    fn or_skip(name: &str, traffic: &Traffic) -> Option<Self> {
+        let (Some(nfacctd_path), Some(softflowd)) = (program("nfacctd"), program("softflowd")) else {
+            support::skip(
+                name,
+                "needs nfacctd and softflowd (Debian packages pmacct and softflowd)",
+            );
+            return None;
+        };
+        let folder = TempDir::new().unwrap();
+        let log_folder = folder.path().join("log");
+        fs::create_dir(&log_folder).unwrap();
+        let log = log_folder.join("flows.json");
+        let capture = folder.path().join("capture.pcap");
+        fs::write(&capture, &traffic.pcap).unwrap();
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = socket.local_addr().unwrap().port();
+        drop(socket);
+        Some(Self {
+            changes: Folder::watch(&log_folder),
+            _daemon: nfacctd(&nfacctd_path, folder.path(), &log, port),
+            folder,
+            log,
+            capture,
+            softflowd,
+            port,
+        })
+    }
+
+    fn export(&self, version: &str) {
+        export(&self.softflowd, &self.capture, version, self.port);
+    }
+
+    fn rotate(&self, number: u32) {
+        fs::rename(&self.log, self.log.with_extension(format!("json.{number}"))).unwrap();
+    }
+}
+
 #[test]
 fn flows_of_softflowd_come_through_nfacctd_exactly_and_across_rotation() {
     const NAME: &str = "flows_of_softflowd_come_through_nfacctd_exactly_and_across_rotation";
-    let (Some(nfacctd_path), Some(softflowd)) = (program("nfacctd"), program("softflowd")) else {
-        return support::skip(
-            NAME,
-            "needs nfacctd and softflowd (Debian packages pmacct and softflowd)",
-        );
-    };
-    let folder = TempDir::new().unwrap();
-    let log_folder = folder.path().join("log");
-    fs::create_dir(&log_folder).unwrap();
-    let log = log_folder.join("flows.json");
-    let capture = folder.path().join("capture.pcap");
     let traffic = traffic();
-    fs::write(&capture, &traffic.pcap).unwrap();
-    let port = UdpSocket::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
-    let mut changes = Folder::watch(&log_folder);
-    let mut follower = Follower::open(&log, &folder.path().join("state")).unwrap();
-    let _daemon = nfacctd(&nfacctd_path, folder.path(), &log, port);
+    let Some(mut chain) = Chain::or_skip(NAME, &traffic) else {
+        return;
+    };
+    let mut follower = Follower::open(&chain.log, &chain.folder.path().join("state")).unwrap();
 
     // softflowd 1.1.0 counts its templates not as records in the header of version 9 (RFC 3954 section 5.1 does),
     // and nfacctd then leaves out as many records at the end of that packet.
     for (version, left_out) in [("9", 4), ("10", 0)] {
-        export(&softflowd, &capture, version, port);
-        let lines = follow(&mut follower, &mut changes, traffic.counts.len() - left_out);
+        chain.export(version);
+        let lines = follow(&mut follower, &mut chain.changes, traffic.counts.len() - left_out);
         let counts = counts(&lines);
         assert!(counts.len() >= traffic.counts.len() - left_out);
         for (key, counted) in &counts {
@@ -292,11 +352,11 @@ fn flows_of_softflowd_come_through_nfacctd_exactly_and_across_rotation() {
             assert_eq!(flags, if line["ip_proto"] == "tcp" { "16" } else { "0" });
         }
         // nfacctd opens the file anew for each write; nobody has to tell it.
-        fs::rename(&log, log_folder.join(format!("flows.json.{version}"))).unwrap();
+        chain.rotate(version.parse().unwrap());
     }
 
     // Version 5 knows no IPv6; its times are in seconds since the exporter's start.
-    export(&softflowd, &capture, "5", port);
+    chain.export("5");
     let expected: Counts = traffic
         .counts
         .into_iter()
@@ -307,6 +367,66 @@ fn flows_of_softflowd_come_through_nfacctd_exactly_and_across_rotation() {
             key => (key, counts),
         })
         .collect();
-    let lines = follow(&mut follower, &mut changes, expected.len());
+    let lines = follow(&mut follower, &mut chain.changes, expected.len());
     assert_eq!(counts(&lines), expected);
+}
+
+#[test]
+fn replay_reads_what_nfacctd_writes() {
+    let traffic = traffic();
+    let Some(mut chain) = Chain::or_skip("replay_reads_what_nfacctd_writes", &traffic) else {
+        return;
+    };
+    chain.export("10");
+    let mut follower = Follower::open(&chain.log, &chain.folder.path().join("state")).unwrap();
+    follow(&mut follower, &mut chain.changes, traffic.counts.len());
+    let output = replay().arg(&chain.log).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let events = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(flow_events(&events), total(&traffic.counts));
+    // The exporter is the observation point.
+    assert!(events.contains(r#""name":"127.0.0.1""#), "{events}");
+}
+
+#[test]
+fn replay_follow_writes_every_record_of_nfacctd_once_though_it_is_killed() {
+    const NAME: &str = "replay_follow_writes_every_record_of_nfacctd_once_though_it_is_killed";
+    let help = replay().arg("--help").output().unwrap();
+    if !String::from_utf8(help.stdout).unwrap().contains("--follow") {
+        return support::skip(NAME, "needs replay --follow");
+    }
+    let traffic = traffic();
+    let Some(chain) = Chain::or_skip(NAME, &traffic) else {
+        return;
+    };
+    let event_folder = chain.folder.path().join("events");
+    fs::create_dir(&event_folder).unwrap();
+    let events = event_folder.join("events.json");
+    let mut changes = Folder::watch(&event_folder);
+    let once = total(&traffic.counts);
+    for exports in 1..=3 {
+        // Before the reader starts, and into a new file: the one before is renamed.
+        chain.export("10");
+        let mut reader = Daemon(
+            replay()
+                .arg("--follow")
+                .arg(&chain.log)
+                .arg("--state")
+                .arg(chain.folder.path().join("state"))
+                .arg("-o")
+                .arg(&events)
+                .spawn()
+                .unwrap(),
+        );
+        let expected = (once.0 * exports, once.1 * exports);
+        changes.until("the events", || {
+            let events = fs::read_to_string(&events).unwrap_or_default();
+            let whole = events.rfind('\n').map_or(0, |end| end + 1);
+            flow_events(&events[..whole]).0 >= expected.0
+        });
+        reader.0.kill().unwrap();
+        reader.0.wait().unwrap();
+        assert_eq!(flow_events(&fs::read_to_string(&events).unwrap()), expected);
+        chain.rotate(u32::try_from(4 - exports).unwrap());
+    }
 }
