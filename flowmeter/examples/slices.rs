@@ -1,8 +1,6 @@
 //! Prints the slices of a capture: `cargo run --example slices -- FILE [INTERVAL_SECONDS]`.
 #[path = "../tests/quality/replayed.rs"]
 mod replayed;
-#[path = "../tests/quality/zeek.rs"]
-mod zeek;
 fn main() {
     let mut args = std::env::args().skip(1);
     let path = args.next().unwrap();

@@ -4,7 +4,6 @@ mod measure;
 mod replayed;
 mod report;
 mod rows;
-mod zeek;
 
 pub(crate) use measure::{Measured, Mode, measure};
 pub(crate) use replayed::{feed, slices};

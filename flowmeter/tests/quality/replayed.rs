@@ -4,8 +4,9 @@ use std::{collections::BTreeSet, net::IpAddr, path::Path, time::Duration};
 
 use flowmeter::{
     capture::{
-        input::{BytesRead, Input},
-        replay::{CaptureSource, FileSource, Replay, Source},
+        format::{Format, Reading},
+        input::BytesRead,
+        replay::{FileSource, Replay},
     },
     config::{Config, Tunnels},
     detect::{Engine, Finding},
@@ -13,8 +14,7 @@ use flowmeter::{
     flow::Slice,
     track::Tracker,
 };
-
-use super::zeek::ZeekSource;
+use jiff::tz::TimeZone;
 
 #[derive(Default)]
 pub(crate) struct Replayed {
@@ -26,14 +26,6 @@ pub(crate) struct Replayed {
     pub(crate) seen: Duration,
 }
 
-fn source(file: String, input: Input) -> Box<dyn Source> {
-    if ZeekSource::looks_like(input.head()) {
-        Box::new(ZeekSource::new(input))
-    } else {
-        Box::new(CaptureSource::new(file, input))
-    }
-}
-
 /// Every batch of slices of a file with the time up to which it is complete.
 pub(crate) fn slices(
     path: &Path,
@@ -41,12 +33,18 @@ pub(crate) fn slices(
     interval: Duration,
     mut each: impl FnMut(u64, Vec<Slice>),
 ) {
-    let source = FileSource::new(path, &BytesRead::default(), source);
+    let reading = Reading {
+        format: Format::Auto,
+        // Records without a time have to have the same every time.
+        start_ns: Some(1_700_000_000_000_000_000),
+        zone: TimeZone::UTC,
+    };
+    let source = FileSource::new(path, &BytesRead::default(), &reading.reader());
     let mut replay = Replay::new(vec![Box::new(source)], interval, Tunnels::Outer);
     let mut tracker = Tracker::new(&config.track);
     let mut end_ns = 0;
-    while let Some(interval) = replay.next_interval() {
-        let mut slices = Vec::new();
+    while let Some(mut interval) = replay.next_interval() {
+        let mut slices = std::mem::take(&mut interval.slices);
         tracker.ingest(&interval.batch.records, &mut slices);
         tracker.close_interval(interval.end_ns, &mut slices);
         end_ns = interval.end_ns;
