@@ -6,6 +6,6 @@ mod report;
 mod rows;
 
 pub(crate) use measure::{Measured, Mode, measure};
-pub(crate) use replayed::{feed, slices};
+pub(crate) use replayed::{feed, slices_with_restart};
 pub(crate) use report::report;
-pub(crate) use rows::config;
+pub(crate) use rows::{Row, config, read};
