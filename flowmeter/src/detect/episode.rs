@@ -25,6 +25,8 @@ pub(super) struct Subject {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Episode {
     id: u64,
+    /// When it was first told.
+    began_ns: u64,
     first_ns: u64,
     last_ns: u64,
     told_ns: u64,
@@ -117,9 +119,9 @@ impl Episodes {
         (self.open.len(), self.open.capacity(), self.open.evicted())
     }
 
-    /// True while an episode about the subject runs.
-    pub(super) fn running(&self, subject: &Subject) -> bool {
-        self.open.contains(subject)
+    /// Since when an episode about the subject has been told, if it still runs.
+    pub(super) fn since(&self, subject: &Subject) -> Option<u64> {
+        self.open.get(subject).map(|episode| episode.began_ns)
     }
 
     /// Whether a finding would be told now; if not, it is noted in the episode. To be asked before evidence is
@@ -164,6 +166,7 @@ impl Episodes {
         let start = !self.open.contains(&subject);
         let episode = self.open.entry(subject, || Episode {
             id: hash(1, &(subject, first_ns)),
+            began_ns: now_ns,
             first_ns,
             last_ns: now_ns,
             told_ns: now_ns,

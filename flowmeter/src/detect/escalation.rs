@@ -8,7 +8,7 @@ use super::{
     Confidence, Context, Count, Finding, SAMPLE, Tag,
     contact::{Contact, Event, Verdict},
     episode::{News, Subject},
-    lateral::scan_of,
+    lateral::started_after_scan,
     table::{Entry, Table},
 };
 use crate::config::detect::DetectorMode;
@@ -179,7 +179,7 @@ impl Escalation {
             || !contact.is_tcp()
             || contact.sent.packets < SESSION
             || contact.received.packets < SESSION
-            || !context.episodes.running(&scan_of(contact.source))
+            || !started_after_scan(contact, context)
         {
             return;
         }

@@ -174,7 +174,7 @@ impl Lateral {
             .roles
             .clients(contact.target, contact.port, contact.protocol)
             >= COMMON;
-        let scanned = context.episodes.running(&scan_of(contact.source));
+        let scanned = started_after_scan(contact, context);
         let guessed = failed >= 3;
         let configured_scanner = context.settings.scanners.contains(contact.source);
         let chained = scanned || guessed;
@@ -265,6 +265,12 @@ pub(super) fn scan_of(source: IpAddr) -> Subject {
         port: None,
         kind: 0,
     }
+}
+
+/// The source was told to scan before it opened this connection.
+pub(super) fn started_after_scan(contact: &Contact, context: &Context<'_>) -> bool {
+    let since = context.episodes.since(&scan_of(contact.source));
+    since.is_some_and(|since_ns| contact.start_ns >= since_ns)
 }
 
 /// Tells that passwords are being guessed, inside or from outside.

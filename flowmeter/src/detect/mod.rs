@@ -152,7 +152,7 @@ impl Detectors {
         if context.settings.any_threshold {
             self.thresholds.event(now_ns, event, contact, context);
         }
-        let tried = matches!(event, Event::Traffic(_)) && self.scan.tried(contact.source);
+        let tried = matches!(event, Event::Traffic(_)) && self.scan.tried(contact);
         self.escalation.event(now_ns, event, contact, tried, context);
         for news in std::mem::take(&mut context.episodes.news) {
             let victims = self.scan.victims(news.subject.source);

@@ -97,7 +97,7 @@ impl Ports {
         let bad = settings.bad_ports.contains(&contact.port);
         let rare = known && hosts < settings.hosts;
         // A scan that found something open is told as what it is.
-        if !(bad || rare) || context.episodes.running(&scan_of(contact.source)) {
+        if !(bad || rare) || context.episodes.since(&scan_of(contact.source)).is_some() {
             return;
         }
         let subject = Subject {

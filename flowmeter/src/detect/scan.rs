@@ -509,11 +509,13 @@ impl Scan {
         hosts
     }
 
-    /// True if the source has tried in vain what it now reached.
-    pub(super) fn tried(&self, source: IpAddr) -> bool {
-        self.sources
-            .get(&source)
-            .is_some_and(|source| source.failed.len() >= FEW)
+    /// True if the source has tried others of the target's ports in vain, or the port on other hosts.
+    pub(super) fn tried(&self, contact: &Contact) -> bool {
+        let source = self.sources.get(&contact.source);
+        source.is_some_and(|source| {
+            let related = |known: &&Target| known.ip == contact.target || known.port == contact.port;
+            source.failed.iter().filter(related).count() >= FEW
+        })
     }
 }
 

@@ -72,7 +72,7 @@ fn is_text(path: &Path) -> bool {
     ["README", "LICENSE", "COPYING"]
         .iter()
         .any(|prefix| name.starts_with(prefix))
-        || [".tsv", ".md", ".txt", ".json.gz"]
+        || [".tsv", ".md", ".txt"]
             .iter()
             .any(|suffix| name.ends_with(suffix))
 }

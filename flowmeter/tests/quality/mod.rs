@@ -4,9 +4,8 @@ mod measure;
 mod replayed;
 mod report;
 mod rows;
-mod zeek;
 
 pub(crate) use measure::{Measured, Mode, measure};
-pub(crate) use replayed::{feed, slices};
+pub(crate) use replayed::{feed, slices_with_restart};
 pub(crate) use report::report;
-pub(crate) use rows::config;
+pub(crate) use rows::{Row, config, read};

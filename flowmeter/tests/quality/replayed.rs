@@ -4,8 +4,9 @@ use std::{collections::BTreeSet, net::IpAddr, path::Path, time::Duration};
 
 use flowmeter::{
     capture::{
-        input::{BytesRead, Input},
-        replay::{CaptureSource, FileSource, Replay, Source},
+        format::{Format, Reading},
+        input::BytesRead,
+        replay::{FileSource, Replay},
     },
     config::{Config, Tunnels},
     detect::{Engine, Finding},
@@ -13,8 +14,7 @@ use flowmeter::{
     flow::Slice,
     track::Tracker,
 };
-
-use super::zeek::ZeekSource;
+use jiff::tz::TimeZone;
 
 #[derive(Default)]
 pub(crate) struct Replayed {
@@ -26,35 +26,51 @@ pub(crate) struct Replayed {
     pub(crate) seen: Duration,
 }
 
-fn source(file: String, input: Input) -> Box<dyn Source> {
-    if ZeekSource::looks_like(input.head()) {
-        Box::new(ZeekSource::new(input))
-    } else {
-        Box::new(CaptureSource::new(file, input))
-    }
-}
-
 /// Every batch of slices of a file with the time up to which it is complete.
 pub(crate) fn slices(
     path: &Path,
     config: &Config,
     interval: Duration,
-    mut each: impl FnMut(u64, Vec<Slice>),
+    each: impl FnMut(u64, Vec<Slice>, bool),
 ) {
-    let source = FileSource::new(path, &BytesRead::default(), source);
+    slices_with_restart(path, config, interval, None, each);
+}
+
+/// The same with a tracker that ends after so many intervals, and a new one. `each` is told when that has happened.
+pub(crate) fn slices_with_restart(
+    path: &Path,
+    config: &Config,
+    interval: Duration,
+    restart_after: Option<usize>,
+    mut each: impl FnMut(u64, Vec<Slice>, bool),
+) {
+    let reading = Reading {
+        format: Format::Auto,
+        // Records without a time have to have the same every time.
+        start_ns: Some(1_700_000_000_000_000_000),
+        zone: TimeZone::UTC,
+    };
+    let source = FileSource::new(path, &BytesRead::default(), &reading.reader());
     let mut replay = Replay::new(vec![Box::new(source)], interval, Tunnels::Outer);
     let mut tracker = Tracker::new(&config.track);
     let mut end_ns = 0;
-    while let Some(interval) = replay.next_interval() {
-        let mut slices = Vec::new();
+    let mut intervals = 0;
+    while let Some(mut interval) = replay.next_interval() {
+        let mut slices = std::mem::take(&mut interval.slices);
         tracker.ingest(&interval.batch.records, &mut slices);
         tracker.close_interval(interval.end_ns, &mut slices);
         end_ns = interval.end_ns;
-        each(interval.end_ns, slices);
+        intervals += 1;
+        let restart = restart_after == Some(intervals);
+        if restart {
+            tracker.finish(end_ns, &mut slices);
+            tracker = Tracker::new(&config.track);
+        }
+        each(interval.end_ns, slices, restart);
     }
     let mut slices = Vec::new();
     tracker.finish(end_ns, &mut slices);
-    each(end_ns, slices);
+    each(end_ns, slices, false);
 }
 
 /// Puts a batch of slices into an engine.
@@ -73,7 +89,7 @@ pub(crate) fn replayed(path: &Path, config: &Config, interval: Duration) -> Repl
     let mut engine = Engine::new(config);
     let networks = Networks::new(&config.networks.internal);
     let mut replayed = Replayed::default();
-    slices(path, config, interval, |end_ns, slices| {
+    slices(path, config, interval, |end_ns, slices, _| {
         for slice in &slices {
             replayed.slices += 1;
             replayed.last_ns = replayed.last_ns.max(slice.last_ns);

@@ -1,0 +1,176 @@
+//! The detectors on captures: as good as `docs/detection-quality.md` says, whatever the interval, over a restart.
+//! Skipped without FLOWMETER_DATA.
+
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "the measuring program uses the rest; a wrong table must fail its test"
+)]
+
+#[path = "../quality/mod.rs"]
+mod quality;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    time::Duration,
+};
+
+use flowmeter::{
+    detect::{Engine, Finding, Phase, Tag},
+    enrich::Networks,
+};
+use quality::{Mode, Row, config, feed, measure, read, slices_with_restart};
+
+const TEN: Duration = Duration::from_secs(10);
+
+#[test]
+fn the_measured_quality_holds() {
+    let Some(data) = support::data_or_skip("the_measured_quality_holds") else {
+        return;
+    };
+    let measured = measure(&data, Mode::Full, TEN, "").unwrap();
+    let scores = measured.scores();
+    // (rows found, precision, rows that must be quiet): floors, from docs/detection-quality.md.
+    for (group, recall, precision) in [
+        ("possible_port_scan", 0.95, 0.95),
+        ("possible_beaconing", 1.0, 0.6),
+        ("suspicious_dns_flow", 1.0, 1.0),
+        ("possible_dos", 1.0, 1.0),
+        ("brute_force", 0.66, 0.66),
+        ("possible_lateral_movement", 0.8, 0.8),
+    ] {
+        let score = scores[group];
+        assert!(score.recall() >= recall, "{group}: {score:?}");
+        assert!(score.precision() >= precision, "{group}: {score:?}");
+        assert_eq!(score.not_kept, score.not_rows, "{group}: {score:?}");
+    }
+    let unwanted: BTreeSet<_> = measured
+        .labelled
+        .made
+        .iter()
+        .chain(&measured.unlabelled.made)
+        .filter(|made| made.finding.tag == Tag::Beaconing && !made.wanted)
+        .map(|made| (&made.path, made.finding.source, made.finding.destination))
+        .collect();
+    assert!(unwanted.len() <= 8, "{unwanted:?}");
+    // Without a row: everything but first sessions inside, of which each is one with learning off.
+    let others = measured
+        .unlabelled
+        .made
+        .iter()
+        .filter(|made| !matches!(made.finding.tag, Tag::LateralMovement))
+        .count();
+    assert!(others <= 20, "{others}");
+}
+
+type Starts = BTreeMap<(Tag, String), Vec<u64>>;
+
+/// Which detector told of whom, and since when.
+fn starts(findings: &[Finding]) -> Starts {
+    let mut starts = Starts::new();
+    for finding in findings.iter().filter(|finding| finding.phase == Phase::Start) {
+        let target = finding
+            .destination
+            .filter(|_| !matches!(finding.tag, Tag::PortScan | Tag::LateralMovement));
+        starts
+            .entry((finding.tag, format!("{:?} {target:?}", finding.source)))
+            .or_default()
+            .push(finding.first_seen_ns);
+    }
+    starts
+}
+
+fn findings(
+    path: &Path,
+    row: &Row,
+    interval: Duration,
+    restart_after: Option<usize>,
+) -> (Vec<Finding>, usize) {
+    let config = config(&row.internal, &row.settings, &[]).unwrap();
+    let networks = Networks::new(&config.networks.internal);
+    let mut engine = Engine::new(&config);
+    let mut findings = Vec::new();
+    let (mut last_ns, mut intervals) = (0, 0);
+    slices_with_restart(
+        path,
+        &config,
+        interval,
+        restart_after,
+        |end_ns, slices, restart| {
+            feed(&mut engine, &networks, &slices);
+            engine.advance(end_ns);
+            findings.append(&mut engine.drain());
+            last_ns = last_ns.max(end_ns);
+            intervals += 1;
+            if restart {
+                let saved = engine.snapshot();
+                engine = Engine::new(&config);
+                engine.restore(&saved).unwrap();
+            }
+        },
+    );
+    engine.advance(last_ns + 120_000_000_000);
+    findings.append(&mut engine.drain());
+    (findings, intervals)
+}
+
+fn each_labelled(data: &Path, mut check: impl FnMut(&Path, &Row)) {
+    let mut done = BTreeSet::new();
+    for row in read(data).unwrap() {
+        if done.insert((row.path.clone(), row.internal.clone(), row.settings.clone())) {
+            check(&data.join(&row.path), &row);
+        }
+    }
+    assert!(done.len() > 40, "{}", done.len());
+}
+
+#[test]
+fn the_interval_changes_no_finding_on_captures() {
+    let Some(data) = support::data_or_skip("the_interval_changes_no_finding_on_captures") else {
+        return;
+    };
+    each_labelled(&data, |path, row| {
+        let (ten, _) = findings(path, row, TEN, None);
+        let ten = starts(&ten);
+        for seconds in [1, 60] {
+            let (other, _) = findings(path, row, Duration::from_secs(seconds), None);
+            let other = starts(&other);
+            assert_eq!(
+                ten.keys().collect::<Vec<_>>(),
+                other.keys().collect::<Vec<_>>(),
+                "{}: {seconds} s",
+                row.path
+            );
+            for (subject, times) in &ten {
+                let off_ns = times[0].abs_diff(other[subject][0]);
+                let within_ns = seconds.max(10) * 1_000_000_000;
+                assert!(
+                    off_ns <= within_ns,
+                    "{}: {seconds} s: {subject:?}: {off_ns} ns",
+                    row.path
+                );
+            }
+        }
+    });
+}
+
+#[test]
+fn a_restart_in_the_middle_loses_and_repeats_nothing() {
+    let Some(data) = support::data_or_skip("a_restart_in_the_middle_loses_and_repeats_nothing") else {
+        return;
+    };
+    each_labelled(&data, |path, row| {
+        let (whole, intervals) = findings(path, row, TEN, None);
+        let (restarted, _) = findings(path, row, TEN, Some((intervals / 2).max(1)));
+        let count = |findings: &[Finding]| -> BTreeMap<(Tag, String), usize> {
+            starts(findings)
+                .into_iter()
+                .map(|(subject, times)| (subject, times.len()))
+                .collect()
+        };
+        assert_eq!(count(&whole), count(&restarted), "{}", row.path);
+    });
+}
