@@ -32,6 +32,10 @@ pub fn run(loaded: Loaded, sources: &Sources, duration: Option<Duration>) -> Res
 }
 
 async fn agent(loaded: Loaded, sources: &Sources, duration: Option<Duration>) -> Result<()> {
+    // Before anything is attached: whoever ends the agent while it starts gets what it has counted.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     let mut config = loaded.config;
     let mut pipeline = Pipeline::new(&config)?;
     if !config.detect.state.as_os_str().is_empty() {
@@ -48,9 +52,6 @@ async fn agent(loaded: Loaded, sources: &Sources, duration: Option<Duration>) ->
     // SAFETY: the ring buffer owns its descriptor and shows the same one as long as it lives.
     let notices = unsafe { AsyncFd::register(meter.notices()?) };
     let mut notices = notices.context("waiting for the kernel programs")?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
     let mut ticker = ticker(config.capture.interval);
     let started = Instant::now();
     let end = async {

@@ -391,10 +391,6 @@ fn replay_reads_what_nfacctd_writes() {
 #[test]
 fn replay_follow_writes_every_record_of_nfacctd_once_though_it_is_killed() {
     const NAME: &str = "replay_follow_writes_every_record_of_nfacctd_once_though_it_is_killed";
-    let help = replay().arg("--help").output().unwrap();
-    if !String::from_utf8(help.stdout).unwrap().contains("--follow") {
-        return support::skip(NAME, "needs replay --follow");
-    }
     let traffic = traffic();
     let Some(chain) = Chain::or_skip(NAME, &traffic) else {
         return;

@@ -73,7 +73,8 @@ async fn follow(arguments: &cli::Replay, config: &Config, log: &Path, mut pipeli
     pipeline.hold();
     let unfinished = steps.follower.unfinished_events();
     pipeline.writer().resume(&unfinished);
-    let mut waiting = !unfinished.is_empty();
+    // Also if nothing is missing: the step before is to be ended.
+    let mut waiting = true;
     loop {
         tokio::select! {
             biased;
