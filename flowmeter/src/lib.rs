@@ -16,3 +16,4 @@ pub mod generate;
 pub mod logging;
 pub mod pipeline;
 pub mod track;
+pub mod wazuh;

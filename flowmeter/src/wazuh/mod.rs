@@ -1,0 +1,12 @@
+//! Wazuh: the pack of rules and snippets, where it goes on a host, and what Wazuh makes of our events.
+//!
+//! [`pack`] holds the files, [`engine`] applies rules to events as the manager does, [`install`] puts the files in
+//! place and [`diagnose`] finds what is wrong.
+
+pub mod engine;
+pub mod event;
+pub mod list;
+pub mod pack;
+pub mod pattern;
+pub mod rule;
+pub mod xml;
