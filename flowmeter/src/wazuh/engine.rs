@@ -16,6 +16,8 @@ use super::{
 const STOCK: &str = r#"<group name="ossec,"><rule id="530" level="0"><match>^ossec: output: </match>
 <description>Wazuh process monitoring rules.</description></rule></group>"#;
 
+const STOCK_FILE: &str = "Wazuh's own rules";
+
 /// Rules in the order in which they are tried, and what fired before.
 #[derive(Debug)]
 pub struct Engine {
@@ -74,7 +76,7 @@ impl Engine {
             history: Vec::new(),
         };
         let mut mistakes = Vec::new();
-        let (stock, _) = rule::read("Wazuh's own rules", STOCK);
+        let (stock, _) = rule::read(STOCK_FILE, STOCK);
         for rule in stock.into_iter().chain(rules) {
             if let Err(problem) = engine.add(&rule) {
                 mistakes.push(Mistake {
@@ -169,7 +171,10 @@ impl Engine {
             .find_map(|condition| self.failure(condition, event))
             .or_else(|| self.too_few(rule, event, at));
         let matched = failed.is_none();
-        tried.push(Tried { id: rule.id, failed });
+        // That an event is no output of a command is nothing to tell.
+        if matched || rule.place.file != STOCK_FILE {
+            tried.push(Tried { id: rule.id, failed });
+        }
         if !matched {
             return None;
         }
@@ -255,7 +260,9 @@ impl Engine {
 }
 
 fn counts(rule: &Rule, id: u32) -> bool {
-    rule.frequency.as_ref().is_some_and(|frequency| frequency.of == id)
+    rule.frequency
+        .as_ref()
+        .is_some_and(|frequency| frequency.of == id)
 }
 
 fn value<'a>(event: &'a Event, name: &str) -> Option<&'a str> {
@@ -332,7 +339,8 @@ impl fmt::Display for Verdict {
                 None => reasons.push((vec![tried.id], failed)),
             }
         }
-        for (ids, reason) in reasons {
+        for (mut ids, reason) in reasons {
+            ids.sort_unstable();
             write!(f, "\n    not {}: {reason}", list_of(&ids))?;
         }
         Ok(())

@@ -11,8 +11,20 @@ pub const MAX_FIELDS: usize = 256;
 
 /// Top-level names that fill fields of their own. A rule names them by their own tags, never in `<field>`.
 pub const STATIC: [&str; 14] = [
-    "srcip", "dstip", "srcport", "dstport", "protocol", "action", "srcuser", "dstuser", "id", "status", "url",
-    "data", "extra_data", "systemname",
+    "srcip",
+    "dstip",
+    "srcport",
+    "dstport",
+    "protocol",
+    "action",
+    "srcuser",
+    "dstuser",
+    "id",
+    "status",
+    "url",
+    "data",
+    "extra_data",
+    "systemname",
 ];
 
 /// A decoded event.

@@ -41,3 +41,18 @@ pub fn rules(flows: bool) -> Vec<Rule> {
 pub fn scanners() -> List {
     List::parse(SCANNERS.text)
 }
+
+/// For the indexer.
+pub const TEMPLATE: PackFile = PackFile {
+    path: "etc/flowmeter/netflow-template.json",
+    text: include_str!("../../../wazuh/netflow-template.json"),
+};
+
+/// For the dashboard.
+pub const DASHBOARDS: PackFile = PackFile {
+    path: "etc/flowmeter/netflow-dashboards.ndjson",
+    text: include_str!("../../../wazuh/dashboards/netflow-dashboards.ndjson"),
+};
+
+/// Rule ids of the pack; those that are free are kept for later.
+pub const IDS: std::ops::Range<u32> = 117_000..117_050;

@@ -113,7 +113,11 @@ mod tests {
     #[test]
     fn networks_and_addresses_match_addresses() {
         let inside = |pattern: &str, value: &str| Pattern::network(pattern).unwrap().matches(value);
-        assert!(inside("10.0.0.0/8", "10.1.2.3") && inside("fd00::/8", "fd00::1") && inside("10.0.0.1", "10.0.0.1"));
+        assert!(
+            inside("10.0.0.0/8", "10.1.2.3")
+                && inside("fd00::/8", "fd00::1")
+                && inside("10.0.0.1", "10.0.0.1")
+        );
         assert!(!inside("10.0.0.0/8", "11.0.0.1") && !inside("10.0.0.0/8", "host"));
         assert!(Pattern::network("any").is_err());
     }

@@ -111,6 +111,9 @@ mod tests {
     fn a_mistake_is_told_where_it_stands_in_the_file() {
         assert_eq!(problem("<a>\n  <b>1</c>\n</a>"), "2:7: expected 'b' tag, not 'c'");
         assert_eq!(problem("<a></b>"), "1:4: expected 'a' tag, not 'b'");
-        assert_eq!(problem("<a>\n<b>1</b>\n"), "3:1: expected 'a' tag, not the end of the file");
+        assert_eq!(
+            problem("<a>\n<b>1</b>\n"),
+            "3:1: expected 'a' tag, not the end of the file"
+        );
     }
 }

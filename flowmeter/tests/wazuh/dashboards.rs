@@ -176,7 +176,11 @@ fn the_file_is_what_the_tables_say() {
     if std::env::var_os("FLOWMETER_BLESS").is_some() {
         fs::write(repository(FILE), &text).unwrap();
     }
-    assert_eq!(text, read(FILE), "if that is wanted, run this test with FLOWMETER_BLESS=1");
+    assert_eq!(
+        text,
+        read(FILE),
+        "if that is wanted, run this test with FLOWMETER_BLESS=1"
+    );
 }
 
 #[test]
@@ -192,7 +196,10 @@ fn every_reference_is_to_an_object_of_the_file_or_to_wazuh_s_index_pattern() {
     for object in &objects {
         let references = object["references"].as_array().unwrap();
         for reference in references {
-            let target = (reference["type"].as_str().unwrap(), reference["id"].as_str().unwrap());
+            let target = (
+                reference["type"].as_str().unwrap(),
+                reference["id"].as_str().unwrap(),
+            );
             assert!(
                 target == ("index-pattern", INDEX_PATTERN) || ids.contains(&target),
                 "{}: {target:?}",
@@ -208,12 +215,22 @@ fn every_reference_is_to_an_object_of_the_file_or_to_wazuh_s_index_pattern() {
         if let Some(name) = source["indexRefName"].as_str() {
             assert!(named.contains(name), "{}", object["id"]);
         }
-        for panel in inner(object, "/attributes/panelsJSON").iter().flat_map(|panels| panels.as_array().unwrap()) {
-            assert!(named.contains(panel["panelRefName"].as_str().unwrap()), "{}", object["id"]);
+        for panel in inner(object, "/attributes/panelsJSON")
+            .iter()
+            .flat_map(|panels| panels.as_array().unwrap())
+        {
+            assert!(
+                named.contains(panel["panelRefName"].as_str().unwrap()),
+                "{}",
+                object["id"]
+            );
         }
     }
     for (kind, id) in &ids {
-        assert!(*kind != "visualization" || used.contains(&(*kind, *id)), "{id} is on no dashboard");
+        assert!(
+            *kind != "visualization" || used.contains(&(*kind, *id)),
+            "{id} is on no dashboard"
+        );
     }
 }
 
@@ -226,7 +243,12 @@ fn objects_are_no_newer_than_the_oldest_dashboard_that_takes_them() {
             kind => panic!("{kind}"),
         };
         let kind = object["type"].as_str().unwrap();
-        assert_eq!(object["migrationVersion"], json!({ kind: newest }), "{}", object["id"]);
+        assert_eq!(
+            object["migrationVersion"],
+            json!({ kind: newest }),
+            "{}",
+            object["id"]
+        );
     }
 }
 
@@ -236,7 +258,10 @@ fn the_file_has_one_object_a_line_and_ends_with_its_summary() {
     assert!(text.ends_with('\n') && !text.contains("\n\n"));
     let last: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
     assert_eq!(last["exportedCount"], shipped().len());
-    assert!(!text.contains(".keyword"), "Wazuh's fields are keywords themselves");
+    assert!(
+        !text.contains(".keyword"),
+        "Wazuh's fields are keywords themselves"
+    );
 }
 
 #[test]
@@ -264,7 +289,10 @@ fn an_aggregation_of_numbers_is_over_a_number() {
             if ["sum", "max", "avg"].contains(&aggregation["type"].as_str().unwrap()) {
                 let field = aggregation["params"]["field"].as_str().unwrap();
                 let kind = &documented[field.strip_prefix("data.").unwrap()].kind;
-                assert!(kind.starts_with("count") || kind.starts_with("integer"), "{field}: {kind}");
+                assert!(
+                    kind.starts_with("count") || kind.starts_with("integer"),
+                    "{field}: {kind}"
+                );
             }
         }
     }

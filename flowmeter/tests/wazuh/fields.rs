@@ -65,7 +65,9 @@ fn exists(name: &str) -> bool {
 /// The names in a query of either language: what stands before a colon or a comparison.
 fn names(query: &str) -> Vec<String> {
     let name = Regex::new(r"([@A-Za-z_][@\w.]*)\s*(?::|[<>]=?)").unwrap();
-    name.captures_iter(query).map(|found| found[1].to_owned()).collect()
+    name.captures_iter(query)
+        .map(|found| found[1].to_owned())
+        .collect()
 }
 
 #[test]
@@ -104,7 +106,9 @@ fn values_that_rules_match_are_documented() {
             if let Condition::Field { name, text, .. } = condition
                 && let Some(found) = word.captures(text)
             {
-                let row = page.lines().find(|line| line.starts_with(&format!("| `{name}` |")));
+                let row = page
+                    .lines()
+                    .find(|line| line.starts_with(&format!("| `{name}` |")));
                 let value = format!("`{}`", &found[1]);
                 assert!(row.unwrap().contains(&value), "rule {}: {name} {value}", rule.id);
                 seen += 1;

@@ -10,6 +10,7 @@
 mod alerts;
 mod dashboards;
 mod fields;
+mod install;
 mod rules;
 mod template;
 

@@ -24,7 +24,9 @@ fn template() -> Value {
     let mut properties = json!({});
     let mut dynamic = Vec::new();
     for (name, field) in fields::documented() {
-        let Some(kind) = mapping(&field.kind) else { continue };
+        let Some(kind) = mapping(&field.kind) else {
+            continue;
+        };
         // Those names are shared with every other log that Wazuh takes in, which may not hold an address there.
         if STATIC.contains(&name.as_str()) || name == "@timestamp" {
             continue;
@@ -32,7 +34,9 @@ fn template() -> Value {
         if let Some(parent) = name.strip_suffix(".*") {
             let rule = format!("netflow_{}", parent.replace('.', "_"));
             let path = format!("data.{name}");
-            dynamic.push(json!({rule: {"path_match": path, "mapping": {"type": kind, "ignore_malformed": true}}}));
+            dynamic.push(
+                json!({rule: {"path_match": path, "mapping": {"type": kind, "ignore_malformed": true}}}),
+            );
             continue;
         }
         let mut place = &mut properties;

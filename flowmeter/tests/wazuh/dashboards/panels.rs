@@ -64,7 +64,9 @@ impl Chart {
 impl Panel {
     pub(super) fn aggregations(&self) -> Value {
         let metric = match self.metric {
-            Metric::Count => json!({"id": "1", "enabled": true, "type": "count", "schema": "metric", "params": {}}),
+            Metric::Count => {
+                json!({"id": "1", "enabled": true, "type": "count", "schema": "metric", "params": {}})
+            }
             Metric::Sum(field) => {
                 json!({"id": "1", "enabled": true, "type": "sum", "schema": "metric", "params": {"field": field}})
             }
@@ -110,7 +112,11 @@ impl Panel {
             }),
             Chart::Bars | Chart::Columns | Chart::Area => {
                 let lying = self.chart == Chart::Bars;
-                let shape = if self.chart == Chart::Area { "area" } else { "histogram" };
+                let shape = if self.chart == Chart::Area {
+                    "area"
+                } else {
+                    "histogram"
+                };
                 let label = match self.metric {
                     Metric::Count => "Count".to_owned(),
                     Metric::Sum(field) => format!("Sum of {field}"),
@@ -149,8 +155,9 @@ impl Panel {
 const ANOMALIES: Query = Dql("rule.groups:network_anomaly");
 /// With the optional flow rules only.
 const FLOWS: Query = Dql("rule.groups:netflow and data.event.action:network_flow");
-const OUTBOUND: Query =
-    Dql("rule.groups:netflow and data.event.action:network_flow and data.flow.direction:internal_to_external");
+const OUTBOUND: Query = Dql(
+    "rule.groups:netflow and data.event.action:network_flow and data.flow.direction:internal_to_external",
+);
 const LATERAL: Query = Dql(
     "rule.id:117004 or (rule.groups:netflow and data.flow.direction:internal_to_internal and data.destination.port:(22 or 445 or 3389 or 5985 or 5986 or 1433 or 3306))",
 );
@@ -447,14 +454,18 @@ pub(super) const SEARCHES: &[Search] = &[
         id: "netflow-search-long",
         title: "NetFlow: Connections of over an hour",
         description: "Needs the flow rules and the index template.",
-        query: Lucene("rule.groups:netflow AND data.event.action:network_flow AND data.event.duration:[3600 TO *]"),
+        query: Lucene(
+            "rule.groups:netflow AND data.event.action:network_flow AND data.event.duration:[3600 TO *]",
+        ),
         columns: FLOW,
     },
     Search {
         id: "netflow-search-refused",
         title: "NetFlow: Refused inside connections",
         description: "Closed ports that an inside host tried. Needs the flow rules.",
-        query: Dql("rule.groups:netflow and data.flow.direction:internal_to_internal and data.flow.outcome:refused"),
+        query: Dql(
+            "rule.groups:netflow and data.flow.direction:internal_to_internal and data.flow.outcome:refused",
+        ),
         columns: FLOW,
     },
     Search {
