@@ -39,9 +39,7 @@ pub(super) fn run(arguments: &Wazuh) -> Result<()> {
 }
 
 fn event_file(configuration: &Configuration) -> Result<PathBuf> {
-    Ok(PathBuf::from(
-        super::load(&configuration.sources())?.config.output.path,
-    ))
+    Ok(super::load(&configuration.sources())?.config.output.path)
 }
 
 fn host(place: &Place) -> Result<Host> {

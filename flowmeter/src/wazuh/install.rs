@@ -168,6 +168,9 @@ fn blocks(host: &Host, conf_text: &str, program: &Path) -> Result<Vec<Localfile>
     };
     let others = Conf::read(&conf::without_section(conf_text)).map_err(|error| anyhow!("{CONF}:{error}"))?;
     let mut blocks = Vec::new();
+    if host.events == Path::new("-") {
+        bail!("cannot have the agent read standard output; name a file in output.path");
+    }
     let events = text(&host.events)?;
     if others.reads(&host.events).is_none() {
         blocks.push(Localfile {
