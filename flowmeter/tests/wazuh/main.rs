@@ -13,6 +13,7 @@ mod fields;
 mod install;
 mod rules;
 mod template;
+mod wazuh5;
 
 use std::{
     fs,
