@@ -2,6 +2,7 @@
 
 mod generate;
 mod replay;
+mod wazuh;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -14,6 +15,7 @@ use toml::Value;
 pub use self::{
     generate::{Form, Generate},
     replay::Replay,
+    wazuh::{Age, Check, Install, Place, Wazuh, WazuhCommand},
 };
 use crate::config::{self, Flows, Mode, ObservedDirection, Override, Sources};
 
@@ -42,6 +44,7 @@ Examples:
   flowmeter run                        Meter as /etc/flowmeter/flowmeter.toml says
   flowmeter replay --summary x.pcap    What is in this capture?
   flowmeter generate --scenario dns    What would a DNS tunnel look like?
+  flowmeter wazuh check                Do the events become alerts?
   flowmeter check-config               Is the configuration right, and what does it change?
 
 Exit codes:
@@ -55,6 +58,8 @@ pub enum Command {
     Replay(Replay),
     /// Make up traffic that detectors should find, to try rules, dashboards and detectors
     Generate(Generate),
+    /// Set up Wazuh for the events, and find what keeps them from becoming alerts
+    Wazuh(Wazuh),
     /// Check the configuration and show what it changes
     CheckConfig(Configuration),
     /// Show which interfaces can be metered, how, and what holds them

@@ -17,3 +17,4 @@ pub mod logging;
 pub mod pipeline;
 pub mod state;
 pub mod track;
+pub mod wazuh;

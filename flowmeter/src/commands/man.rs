@@ -42,7 +42,7 @@ pub(super) fn run() -> Result<()> {
         .get_subcommands()
         .filter(|command| command.get_name() != "help")
     {
-        render_subcommand(subcommand, &mut page)?;
+        render_subcommand(subcommand, "FLOWMETER", &mut page)?;
     }
     page.write_all(FILES.as_bytes())?;
     render_after_help(&command, ".SH", &mut page)?;
@@ -50,16 +50,24 @@ pub(super) fn run() -> Result<()> {
 }
 
 /// A section of its own, with what would be the sections of its page as subsections.
-fn render_subcommand(command: &Command, page: &mut Vec<u8>) -> Result<()> {
+fn render_subcommand(command: &Command, parent: &str, page: &mut Vec<u8>) -> Result<()> {
     // It stands once, among the options of the whole.
     let man = Man::new(command.clone().mut_arg("log_level", |option| option.hide(true)));
     let mut sections = Vec::new();
     man.render_synopsis_section(&mut sections)?;
     man.render_description_section(&mut sections)?;
     man.render_options_section(&mut sections)?;
-    writeln!(page, ".SH \"FLOWMETER {}\"", command.get_name().to_uppercase())?;
+    let name = format!("{parent} {}", command.get_name().to_uppercase());
+    writeln!(page, ".SH \"{name}\"")?;
     page.write_all(String::from_utf8(sections)?.replace(".SH ", ".SS ").as_bytes())?;
-    render_after_help(command, ".SS", page)
+    render_after_help(command, ".SS", page)?;
+    for subcommand in command
+        .get_subcommands()
+        .filter(|command| command.get_name() != "help")
+    {
+        render_subcommand(subcommand, &name, page)?;
+    }
+    Ok(())
 }
 
 /// A paragraph that begins with a title line is a section; lines stay as they are.

@@ -8,6 +8,7 @@ mod man;
 mod print_default_config;
 mod replay;
 mod run;
+mod wazuh;
 
 use std::io::{self, Write};
 
@@ -28,6 +29,7 @@ pub fn run(command: Command) -> Result<()> {
         Command::Run(arguments) => run::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments),
+        Command::Wazuh(arguments) => wazuh::run(&arguments),
         Command::CheckConfig(arguments) => check_config::run(&arguments),
         Command::Interfaces(arguments) => interfaces::run(&arguments),
         Command::PrintDefaultConfig => print_default_config::run(),
