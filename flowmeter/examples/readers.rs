@@ -169,7 +169,7 @@ fn main() {
     let lines = env::args()
         .nth(1)
         .and_then(|lines| lines.parse().ok())
-        .unwrap_or(1_000_000);
+        .unwrap_or(2_000_000);
     measure("pmacct", lines, pmacct, || {
         PmacctParser::new(0, TimeFrom::Given, TimeZone::UTC)
     });

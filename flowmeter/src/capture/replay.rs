@@ -16,7 +16,7 @@ mod interfaces;
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap, binary_heap::PeekMut},
+    collections::{BTreeMap, BinaryHeap, binary_heap::PeekMut, btree_map::Entry},
     fs, io,
     path::{Path, PathBuf},
     time::Duration,
@@ -36,6 +36,10 @@ use crate::{
 
 /// How many flow records and slices may wait for their interval to be complete, about 150 bytes each.
 pub const MAX_OPEN_FLOWS: usize = 1 << 20;
+/// An interval takes as much memory as this many flows, beside those that are in it.
+const FLOWS_PER_INTERVAL: usize = 16;
+/// Records of an interval are added up when there are this many, and whenever they have doubled.
+const ADD_UP_AT: usize = 1 << 16;
 
 /// A file that is read item by item, a frame or a line.
 pub trait Source {
@@ -66,6 +70,8 @@ pub struct Gathered {
     /// What another meter has counted, to be added up at the end: most flows stand in a log once, and then
     /// sorting is cheaper than looking each up.
     records: Vec<FlowRecord>,
+    /// When they are added up before the end: a log may tell of the same flow any number of times.
+    add_up_at: usize,
     /// What has been through a tracker already.
     slices: Vec<Slice>,
     synthetic: bool,
@@ -75,6 +81,7 @@ impl Gathered {
     pub fn new(tunnels: Tunnels) -> Self {
         Self {
             flows: Aggregate::new(tunnels),
+            add_up_at: ADD_UP_AT,
             ..Self::default()
         }
     }
@@ -86,6 +93,10 @@ impl Gathered {
         } = record.counters;
         self.flows.seen(record.key.ifindex, packets, wire_bytes);
         self.records.push(*record);
+        if self.records.len() >= self.add_up_at {
+            add_up(&mut self.records);
+            self.add_up_at = ADD_UP_AT.max(2 * self.records.len());
+        }
     }
 
     /// Adds a connection's traffic as another meter has written it. It counts as seen. `synthetic` if it was
@@ -97,15 +108,20 @@ impl Gathered {
         self.slices.push(slice);
     }
 
-    fn len(&self) -> usize {
-        self.flows.len() + self.records.len() + self.slices.len()
+    /// In flows, about.
+    fn size(&self) -> usize {
+        FLOWS_PER_INTERVAL + self.flows.len() + self.records.len() + self.slices.len()
     }
 
     /// Everything of the interval, in no order.
     fn take(self) -> (Batch, Vec<Slice>) {
         let mut flows = self.flows;
         let mut batch = flows.take();
-        batch.records.extend(self.records);
+        if batch.records.is_empty() {
+            batch.records = self.records;
+        } else {
+            batch.records.extend(self.records);
+        }
         (batch, self.slices)
     }
 }
@@ -265,11 +281,17 @@ impl Replay {
         } else {
             wanted.max(self.floor).max(self.latest.saturating_sub(1))
         };
-        let open = self.open.entry(number).or_insert_with(|| Open {
-            gathered: Gathered::new(self.tunnels),
-            late_items: 0,
-        });
-        let before = open.gathered.len();
+        let mut before = 0;
+        let open = match self.open.entry(number) {
+            Entry::Occupied(open) => {
+                before = open.get().gathered.size();
+                open.into_mut()
+            }
+            Entry::Vacant(none) => none.insert(Open {
+                gathered: Gathered::new(self.tunnels),
+                late_items: 0,
+            }),
+        };
         while let Some(mut top) = self.next.peek_mut() {
             let Reverse((time_ns, index)) = *top;
             if time_ns / self.interval_ns != wanted || time_ns >= self.until_ns {
@@ -294,7 +316,7 @@ impl Replay {
                 }
             }
         }
-        self.open_flows += open.gathered.len() - before;
+        self.open_flows = self.open_flows + open.gathered.size() - before;
         true
     }
 
@@ -320,14 +342,14 @@ impl Replay {
     }
 
     fn close(&mut self, number: u64, open: Open) -> Interval {
-        self.open_flows -= open.gathered.len();
+        self.open_flows -= open.gathered.size();
         self.floor = number + 1;
         let synthetic = open.gathered.synthetic;
         let (mut batch, mut slices) = open.gathered.take();
         self.interfaces.settle(&self.met, &mut batch, &mut slices);
         add_up(&mut batch.records);
         slices.sort_unstable_by(|a, b| sort_key(a).cmp(&sort_key(b)));
-        let start_ns = number * self.interval_ns;
+        let start_ns = number.saturating_mul(self.interval_ns);
         Interval {
             start_ns,
             end_ns: start_ns.saturating_add(self.interval_ns),

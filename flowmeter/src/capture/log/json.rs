@@ -226,8 +226,9 @@ struct Key<F> {
     next: usize,
 }
 
-/// As many keys are remembered.
+/// As many keys are remembered, up to this length.
 const MOST_KEYS: usize = 128;
+const LONGEST_KEY: usize = 64;
 
 impl<F: Copy> Keys<F> {
     pub(super) const fn new(meaning: fn(&[u8]) -> Option<F>) -> Self {
@@ -264,7 +265,7 @@ impl<F: Copy> Keys<F> {
         let known = self.known.iter().position(|known| *known.text == *text);
         let index = match known {
             Some(index) => index,
-            None if self.known.len() < MOST_KEYS => {
+            None if self.known.len() < MOST_KEYS && text.len() <= LONGEST_KEY => {
                 self.known.push(Key {
                     text: text.into(),
                     field: (self.meaning)(key),

@@ -39,6 +39,8 @@ use crate::{
 
 /// The observation point of lines that name no exporter.
 const NO_EXPORTER: &str = "pmacct";
+/// As many exporters are remembered.
+const MOST_EXPORTERS: usize = 10_000;
 
 /// The members of a line that are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -309,6 +311,9 @@ impl Parser for PmacctParser {
 
     fn count(&mut self, into: &mut Gathered, interfaces: &mut Interfaces) -> Option<What> {
         let exporter = self.exporter;
+        if self.exporters.len() > MOST_EXPORTERS {
+            self.exporters.clear();
+        }
         self.record.key.ifindex = *self.exporters.entry(exporter).or_insert_with(|| {
             match exporter.map(|(ip, ipv6)| ip_address(ip, ipv6)) {
                 // An exporter that came over IPv6 sockets.

@@ -6,6 +6,10 @@ use indexmap::IndexSet;
 
 use crate::flow::{Batch, Slice};
 
+/// As many names are told apart; what comes after them has one in common, so that no file takes all memory.
+const MOST_NAMES: usize = 65_536;
+const OTHERS: &str = "others";
+
 /// The observation points of a replay. The same name in two files is the same interface.
 #[derive(Debug, Default)]
 pub struct Interfaces {
@@ -15,10 +19,12 @@ pub struct Interfaces {
 impl Interfaces {
     /// The index that stands in flow keys, from 1 on.
     pub fn ifindex(&mut self, name: &str) -> u32 {
-        let index = self
-            .names
-            .get_index_of(name)
-            .unwrap_or_else(|| self.names.insert_full(name.to_owned()).0);
+        let index = self.names.get_index_of(name).unwrap_or_else(|| {
+            let full = self.names.len() >= MOST_NAMES;
+            self.names
+                .insert_full(if full { OTHERS } else { name }.to_owned())
+                .0
+        });
         u32::try_from(index + 1).unwrap_or(u32::MAX)
     }
 

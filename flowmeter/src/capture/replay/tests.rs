@@ -142,12 +142,13 @@ impl Source for Unsorted {
 }
 
 /// The intervals' start in seconds, packets, and late items.
-fn bounded(sources: Vec<Box<dyn Source>>, max_open_flows: usize) -> Vec<(u64, u64, u64)> {
+fn bounded(sources: Vec<Box<dyn Source>>, intervals: usize) -> Vec<(u64, u64, u64)> {
     let mut replay = Replay::new(sources, Duration::from_secs(10), Tunnels::Outer);
+    let max_open_flows = intervals * (FLOWS_PER_INTERVAL + 2);
     replay.max_open_flows = max_open_flows;
     let mut all = Vec::new();
     while let Some(interval) = replay.next_interval() {
-        assert!(replay.open_flows <= max_open_flows + 1, "memory is not bounded");
+        assert!(replay.open_flows <= max_open_flows, "memory is not bounded");
         let packets = interval
             .batch
             .records
@@ -167,7 +168,7 @@ fn unsorted_items_wait_for_each_other_as_long_as_there_is_room() {
     let unsorted = || Box::new(Unsorted(log(&items, &Rc::default()))) as Box<dyn Source>;
     let exact = [(100, 2, 0), (110, 1, 0), (500, 2, 0), (900, 1, 0)];
     assert_eq!(bounded(vec![unsorted()], 6), exact);
-    // With room for two, the earliest go: 100 when 900 comes, 110 as it comes; 105 is too late for both.
+    // With room for two intervals, the earliest go: 100 when 900 comes, 110 as it comes; 105 is too late for both.
     let squeezed = [(100, 1, 0), (110, 1, 0), (120, 1, 1), (500, 2, 0), (900, 1, 0)];
     assert_eq!(bounded(vec![unsorted()], 2), squeezed);
     // A capture beside it is held back, and goes on in its own way once the log has ended.
@@ -184,6 +185,36 @@ fn unsorted_items_wait_for_each_other_as_long_as_there_is_room() {
         (900, 1, 0),
     ];
     assert_eq!(bounded(vec![unsorted(), capture], 9), both);
+}
+
+#[test]
+fn a_flow_that_is_told_of_many_times_takes_the_room_of_one() {
+    let mut gathered = Gathered::new(Tunnels::Outer);
+    let (rounds, mut most) = (3 * ADD_UP_AT as u64, 0);
+    for round in 0..rounds {
+        let mut record = FlowRecord::default();
+        record.key.source_port = u16::try_from(round % 1000).unwrap();
+        record.counters.packets = 1;
+        gathered.record(&record);
+        most = most.max(gathered.records.capacity());
+    }
+    assert!(most <= 2 * ADD_UP_AT, "{most}");
+    let (mut batch, _) = gathered.take();
+    add_up(&mut batch.records);
+    assert_eq!(batch.records.len(), 1000);
+    let packets: u64 = batch.records.iter().map(|record| record.counters.packets).sum();
+    assert_eq!(packets, rounds);
+}
+
+#[test]
+fn a_file_cannot_name_any_number_of_interfaces() {
+    let mut interfaces = Interfaces::default();
+    let last = (0..100_000)
+        .map(|number| interfaces.ifindex(&number.to_string()))
+        .last()
+        .unwrap();
+    assert_eq!((last, interfaces.name(last)), (65_537, "others"));
+    assert_eq!(interfaces.ifindex("17"), 18);
 }
 
 #[test]

@@ -49,6 +49,9 @@ const FLAGS: [(&str, u8); 8] = [
     ("CWR", tcp_flags::CWR),
 ];
 
+/// Linux allows 15 bytes for the name of an interface, captures hold longer ones.
+const LONGEST_NAME: usize = 255;
+
 #[derive(Deserialize)]
 pub(super) struct Event<'a> {
     #[serde(borrow)]
@@ -228,6 +231,9 @@ impl Event<'_> {
             (None, Some(point)) => (false, point),
             (None, None) => return Err(Fault::missing("observer.ingress")),
         };
+        if point.interface.name.len() > LONGEST_NAME {
+            return Err(Fault::field("interface.name", Wrong::Word));
+        }
         let mut calendar = Calendar::utc();
         let mut time = |field, text: &str| {
             let ns = calendar.read(text.as_bytes());
