@@ -12,7 +12,7 @@ use quality::{Mode, measure, report};
 fn main() -> anyhow::Result<()> {
     let mut data = PathBuf::new();
     let (mut only, mut to, mut seconds) = (String::new(), None, 10.0);
-    let mut threshold_only = false;
+    let (mut threshold_only, mut load_only) = (false, false);
     let mut args = env::args().skip(1);
     while let Some(arg) = args.next() {
         let mut value = || args.next().unwrap_or_default();
@@ -21,12 +21,13 @@ fn main() -> anyhow::Result<()> {
             "--only" => only = value(),
             "--interval" => seconds = value().parse()?,
             "--threshold" => threshold_only = true,
+            "--load" => load_only = true,
             _ => data = arg.into(),
         }
     }
     let interval = Duration::from_secs_f64(seconds);
     let mut text = String::from(include_str!("../tests/quality/head.md"));
-    if !threshold_only {
+    if !threshold_only && !load_only {
         text += &report("Full mode", &measure(&data, Mode::Full, interval, &only)?);
     }
     if to.is_some() || threshold_only {
@@ -35,6 +36,15 @@ fn main() -> anyhow::Result<()> {
             "Threshold mode",
             &measure(&data, Mode::Threshold, interval, &only)?,
         );
+    }
+    if to.is_some() || load_only {
+        let config = quality::config("", "", &[])?;
+        let (flood, ordinary) = (
+            quality::load::flood(&config, 10_000_000),
+            quality::load::ordinary(&config, 10_000, 40),
+        );
+        text += "\n";
+        text += &quality::load::report(&flood, &ordinary, config.detect.memory_bytes);
     }
     match to {
         Some(path) => fs::write(path, text)?,

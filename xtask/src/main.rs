@@ -2,6 +2,7 @@
 
 mod build_ebpf;
 mod demo;
+mod eval;
 mod fuzz;
 mod linker;
 mod packages;
@@ -38,6 +39,8 @@ enum Command {
     Demo(demo::Args),
     /// Check format and lints, then run every test; those that need root are skipped by name without it
     Test(test::Args),
+    /// Measure the detectors on labelled captures, and write the report
+    Eval(eval::Args),
     /// Fuzz the frame parser, or a reader of files, with libFuzzer
     Fuzz(fuzz::Args),
 }
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::main(&workspace, &args),
         Command::Demo(args) => demo::main(&workspace, &args),
         Command::Test(args) => test::main(&workspace, &args),
+        Command::Eval(args) => eval::main(&workspace, &args),
         Command::Fuzz(args) => fuzz::main(&workspace, &args),
     });
     match result {

@@ -1,6 +1,10 @@
 //! Connections as detectors see them: slices put together, with an outcome that is final as far as one can be.
 
-use std::{cmp::Reverse, collections::BinaryHeap, net::IpAddr};
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, VecDeque},
+    net::IpAddr,
+};
 
 use flowmeter_common::flow::{protocol, tcp_flags};
 use serde::{Deserialize, Serialize};
@@ -339,14 +343,44 @@ fn is_host(ip: IpAddr) -> bool {
     }
 }
 
+/// Keys by when something is due for them. Nearly all come in the order of time; the others are few.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Due {
+    ordered: VecDeque<(u64, u64)>,
+    late: BinaryHeap<Reverse<(u64, u64)>>,
+}
+
+impl Due {
+    fn push(&mut self, due_ns: u64, key: u64) {
+        match self.ordered.back() {
+            Some((last_ns, _)) if due_ns < *last_ns => self.late.push(Reverse((due_ns, key))),
+            _ => self.ordered.push_back((due_ns, key)),
+        }
+    }
+
+    /// The next that is due by `now_ns`.
+    fn pop(&mut self, now_ns: u64) -> Option<(u64, u64)> {
+        let ordered = self.ordered.front().copied();
+        let late = self.late.peek().map(|Reverse(late)| *late);
+        match (ordered, late) {
+            (Some(first), Some(late)) if late < first => {
+                (late.0 <= now_ns).then(|| self.late.pop()).map(|_| late)
+            }
+            (Some(first), _) => (first.0 <= now_ns).then(|| self.ordered.pop_front()).flatten(),
+            (None, Some(late)) => (late.0 <= now_ns).then(|| self.late.pop()).map(|_| late),
+            (None, None) => None,
+        }
+    }
+}
+
 /// The running connections, and those that wait for an outcome.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Contacts {
     table: Table<u64, Contact>,
     /// When a pending one is decided, and which.
-    waiting: BinaryHeap<Reverse<(u64, u64)>>,
+    waiting: Due,
     /// When a decided failure is forgotten.
-    forgetting: BinaryHeap<Reverse<(u64, u64)>>,
+    forgetting: Due,
     flags_known: bool,
     /// Attempts with an outcome, and those of them that anything came back to.
     settled: u64,
@@ -358,8 +392,8 @@ impl Contacts {
         Self {
             // Each may stand in both queues, which grow by doubling.
             table: Table::with_bytes(bytes, 4 * size_of::<Reverse<(u64, u64)>>()),
-            waiting: BinaryHeap::new(),
-            forgetting: BinaryHeap::new(),
+            waiting: Due::default(),
+            forgetting: Due::default(),
             flags_known: false,
             settled: 0,
             answered: 0,
@@ -470,11 +504,10 @@ impl Contacts {
                 tell(seen.time_ns, Event::Settled, contact, one_sided);
                 if now.failed() {
                     self.forgetting
-                        .push(Reverse((contact.last_ns.saturating_add(RETRY_NS), key)));
+                        .push(contact.last_ns.saturating_add(RETRY_NS), key);
                 }
             } else if contact.verdict == Verdict::Pending && !known {
-                self.waiting
-                    .push(Reverse((contact.start_ns.saturating_add(GRACE_NS), key)));
+                self.waiting.push(contact.start_ns.saturating_add(GRACE_NS), key);
             }
             tell(seen.last_ns, Event::Traffic(traffic), contact, one_sided);
         }
@@ -486,17 +519,14 @@ impl Contacts {
             contact.ended = true;
             tell(contact.last_ns, Event::Closed, contact, one_sided);
             self.forgetting
-                .push(Reverse((contact.last_ns.saturating_add(RETRY_NS), key)));
+                .push(contact.last_ns.saturating_add(RETRY_NS), key);
         }
     }
 
     /// Decides what no answer came to in time, and forgets what is over.
     pub(super) fn pass(&mut self, now_ns: u64, tell: &mut impl FnMut(u64, Event, &Contact, bool)) {
         let one_sided = self.one_sided();
-        while let Some(&Reverse((deadline_ns, key))) = self.waiting.peek()
-            && deadline_ns <= now_ns
-        {
-            self.waiting.pop();
+        while let Some((deadline_ns, key)) = self.waiting.pop(now_ns) {
             let flags_known = self.flags_known;
             let Some(contact) = self.table.get_mut(&key) else {
                 continue;
@@ -508,15 +538,15 @@ impl Contacts {
             self.settled += 1;
             self.answered += u64::from(contact.asked() && contact.received.packets > 0);
             tell(deadline_ns, Event::Settled, contact, one_sided);
-            if contact.verdict.failed() {
+            if contact.verdict == Verdict::Unanswered {
+                // The tracker keeps it open; another attempt on these ports is a slice of the same connection.
+                self.table.remove(&key);
+            } else if contact.verdict.failed() {
                 self.forgetting
-                    .push(Reverse((contact.last_ns.saturating_add(RETRY_NS), key)));
+                    .push(contact.last_ns.saturating_add(RETRY_NS), key);
             }
         }
-        while let Some(&Reverse((due_ns, key))) = self.forgetting.peek()
-            && due_ns <= now_ns
-        {
-            self.forgetting.pop();
+        while let Some((_, key)) = self.forgetting.pop(now_ns) {
             if let Some(contact) = self.table.get(&key)
                 && (contact.ended || contact.verdict.failed())
                 && contact.last_ns.saturating_add(RETRY_NS) <= now_ns

@@ -235,7 +235,7 @@ impl Dos {
     fn settled(&mut self, now_ns: u64, contact: &Contact, context: &mut Context<'_>) {
         let settings = &context.settings_of(contact).dos;
         let failed = contact.verdict.failed();
-        if !(failed || contact.fresh && contact.verdict == Verdict::Accepted) {
+        if !contact.fresh || !(failed || contact.verdict == Verdict::Accepted) {
             return;
         }
         let victim = self.victims.entry(contact.target, Victim::new);
@@ -272,7 +272,7 @@ impl Dos {
                 );
             }
         }
-        if contact.is_tcp() && contact.fresh && contact.verdict == Verdict::Accepted && !contact.ended {
+        if contact.is_tcp() && contact.verdict == Verdict::Accepted && !contact.ended {
             let held = self
                 .held
                 .entry((contact.source, contact.target, contact.port), Held::default);

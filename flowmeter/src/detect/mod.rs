@@ -262,7 +262,16 @@ impl Engine {
     /// Everything up to `watermark_ns` was fed.
     pub fn advance(&mut self, watermark_ns: u64) {
         let mut batch = std::mem::take(&mut self.batch);
-        batch.sort_unstable_by_key(Seen::order);
+        // Sorted are small keys, not the slices themselves.
+        let mut order: Vec<(u64, u32)> = (0..)
+            .zip(&batch)
+            .map(|(index, seen): (u32, &Seen)| (seen.time_ns, index))
+            .collect();
+        let seen = |index: u32| batch.get(index as usize);
+        order.sort_unstable_by(|(time_ns, index), (other_ns, other)| {
+            let in_full = || seen(*index).map(Seen::order).cmp(&seen(*other).map(Seen::order));
+            time_ns.cmp(other_ns).then_with(in_full)
+        });
         let Self {
             settings,
             contacts,
@@ -286,7 +295,7 @@ impl Engine {
             };
             detectors.event(time_ns, &event, contact, &mut context);
         };
-        for seen in &batch {
+        for seen in order.iter().filter_map(|(_, index)| seen(*index)) {
             contacts.take(seen, &mut tell);
         }
         self.watermark_ns = self.watermark_ns.max(watermark_ns);

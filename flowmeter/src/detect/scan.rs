@@ -335,10 +335,17 @@ impl Scan {
             Verdict::Probe if contact.stealth() => Kind::Stealth,
             Verdict::Probe if contact.open => Kind::HalfOpen,
             Verdict::Probe => Kind::AckProbe,
-            Verdict::Accepted if contact.fresh && contact.asked() => Kind::Accepted,
+            Verdict::Accepted if contact.asked() => Kind::Accepted,
             _ => return,
         };
         let target = Target::of(contact, kind);
+        if kind == Kind::Accepted && !contact.fresh {
+            // An answer that came late; or traffic that was under way, which is no first contact.
+            if let Some(source) = self.sources.get_mut(&contact.source) {
+                source.failed.retain(|known| !known.same(&target));
+            }
+            return;
+        }
         if kind == Kind::Accepted {
             if let Some(source) = self.sources.get_mut(&contact.source) {
                 if contact.is_tcp() {
@@ -349,7 +356,7 @@ impl Scan {
                     self.judge(contact, &target, time_ns, context);
                 }
             } else if contact.is_echo() {
-                self.add_few(target, contact, time_ns);
+                self.add_few(target, contact);
             } else {
                 let few = self.few.entry(contact.source, Few::default);
                 few.last_ns = few.last_ns.max(target.time_ns);
@@ -371,7 +378,7 @@ impl Scan {
             }
             source.add_failed(target)
         } else {
-            self.add_few(target, contact, time_ns)
+            self.add_few(target, contact)
         };
         if is_new {
             self.judge(contact, &target, time_ns, context);
@@ -379,10 +386,10 @@ impl Scan {
     }
 
     /// True once the source has its full state.
-    fn add_few(&mut self, target: Target, contact: &Contact, time_ns: u64) -> bool {
+    fn add_few(&mut self, target: Target, contact: &Contact) -> bool {
         if self.few.crowded()
             && !self.few.contains(&contact.source)
-            && self.promotion.meet(hash(self.seed, &contact.source), time_ns) < 2
+            && self.promotion.meet(hash(self.seed, &contact.source)) < 2
         {
             return false;
         }

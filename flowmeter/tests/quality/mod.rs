@@ -1,5 +1,6 @@
 //! How good the detectors are: labelled captures through the engine, findings against expectations.
 
+pub(crate) mod load;
 mod measure;
 mod replayed;
 mod report;
