@@ -8,8 +8,10 @@
 )]
 
 mod alerts;
+mod check;
 mod dashboards;
 mod fields;
+mod folder;
 mod install;
 mod rules;
 mod template;

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use flowmeter::{
     detect::{Phase, Tag},
     wazuh::{
-        engine::{Engine, Verdict},
+        engine::Engine,
         event::{Event, MAX_FIELDS},
         list::List,
         pack,
         rule::{self, Rule},
+        verdict::Verdict,
     },
 };
 use serde_json::{Value, json};
