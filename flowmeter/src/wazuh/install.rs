@@ -80,16 +80,34 @@ pub fn install(host: &Host, flows: bool, program: &Path) -> Result<Vec<Done>> {
     let result = apply(host, &plan, &mut done, &mut undo)
         .and_then(|()| check_by_wazuh(host, needs_restart(&done), &mut done));
     if let Err(error) = result {
-        for (path, before) in undo.into_iter().rev() {
-            match before {
-                Some(text) => host::write(&path, &text)?,
-                None => host::remove(&path)?,
-            }
-        }
+        let stuck = put_back(undo);
         remove_empty_folders(host);
-        return Err(error.context("cannot install; everything is as it was"));
+        return Err(if stuck.is_empty() {
+            error.context("cannot install; everything is as it was")
+        } else {
+            error.context(format!(
+                "cannot install, and cannot put back {}; see {}",
+                stuck.join(", "),
+                host.path(BEFORE).display()
+            ))
+        });
     }
     Ok(done)
+}
+
+/// Puts back what there was, the last first, as far as possible; tells what is left.
+fn put_back(undo: Vec<(PathBuf, Option<Vec<u8>>)>) -> Vec<String> {
+    let mut stuck = Vec::new();
+    for (path, before) in undo.into_iter().rev() {
+        let done = match before {
+            Some(text) => host::write(&path, &text),
+            None => host::remove(&path),
+        };
+        if done.is_err() {
+            stuck.push(path.display().to_string());
+        }
+    }
+    stuck
 }
 
 /// A file as it shall be.
@@ -235,13 +253,14 @@ fn apply(
             && !installed.exists()
             && !kept.exists()
         {
-            undo.push((kept.clone(), None));
             host::write(&kept, before)?;
+            undo.push((kept.clone(), None));
         }
-        undo.push((installed.clone(), fs::read(&installed).ok()));
+        let earlier = fs::read(&installed).ok();
         host::write(&installed, planned.text.as_bytes())?;
-        undo.push((path.clone(), before.clone()));
+        undo.push((installed, earlier));
         host::write(&path, planned.text.as_bytes())?;
+        undo.push((path.clone(), before.clone()));
         match before {
             None => tell(What::Wrote, &planned.note),
             Some(_) if kept.exists() => {

@@ -89,7 +89,7 @@ pub(super) fn remove_empty_folders(host: &Host) {
 
 fn remove_if_empty(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        if entry.path().is_dir() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             remove_if_empty(&entry.path());
         }
     }

@@ -107,21 +107,24 @@ impl Wazuh {
         file.set_modified(SystemTime::now() - since).unwrap();
     }
 
-    /// Every file with its content, every folder without.
-    pub(super) fn tree(&self) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
-        fn walk(folder: &Path, tree: &mut BTreeMap<PathBuf, Option<Vec<u8>>>) {
+    /// Every file with its content, every folder without, but for programs.
+    pub(super) fn tree(&self) -> BTreeMap<PathBuf, Option<String>> {
+        fn walk(folder: &Path, tree: &mut BTreeMap<PathBuf, Option<String>>) {
             for entry in fs::read_dir(folder).unwrap() {
                 let path = entry.unwrap().path();
                 if path.is_dir() {
                     tree.insert(path.clone(), None);
                     walk(&path, tree);
                 } else {
-                    tree.insert(path.clone(), Some(fs::read(&path).unwrap()));
+                    let text = String::from_utf8(fs::read(&path).unwrap()).unwrap();
+                    tree.insert(path, Some(text));
                 }
             }
         }
         let mut tree = BTreeMap::new();
-        walk(&self.path(""), &mut tree);
+        for folder in ["etc", "backup", "ruleset", "var"] {
+            walk(&self.path(folder), &mut tree);
+        }
         tree
     }
 

@@ -222,3 +222,34 @@ fn a_host_without_wazuh_is_told() {
         );
     }
 }
+
+#[test]
+fn no_link_is_followed_and_permissions_stay() {
+    let wazuh = Wazuh::manager();
+    let target = wazuh.path("bin/victim");
+    fs::write(&target, "precious").unwrap();
+    std::os::unix::fs::symlink(&target, wazuh.path("etc/ossec.conf.flowmeter-new")).unwrap();
+    let mode = |path: &str| fs::metadata(wazuh.path(path)).unwrap().permissions().mode() & 0o7777;
+    fs::set_permissions(wazuh.path("etc/ossec.conf"), fs::Permissions::from_mode(0o640)).unwrap();
+    wazuh.done(&["install"]);
+    assert_eq!((mode("etc/ossec.conf"), mode(pack::RULES.path)), (0o640, 0o660));
+    assert_eq!(
+        mode("backup/flowmeter/before/etc/ossec.conf"),
+        0o660,
+        "not for everybody"
+    );
+    assert_eq!(fs::read_to_string(&target).unwrap(), "precious");
+
+    let wazuh = Wazuh::manager();
+    std::os::unix::fs::symlink(&target, wazuh.path(pack::RULES.path)).unwrap();
+    let before = wazuh.tree();
+    let told = wazuh.run(&["install"]);
+    assert_eq!(told.code, 1);
+    assert!(
+        told.stderr
+            .contains("cannot write /ossec/etc/rules/netflow_rules.xml: it is a link"),
+        "{}",
+        told.stderr
+    );
+    assert_eq!(wazuh.tree(), before);
+}
