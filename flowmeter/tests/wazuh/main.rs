@@ -14,6 +14,7 @@ mod fields;
 mod folder;
 mod install;
 mod rules;
+mod scenarios;
 mod template;
 mod wazuh5;
 
