@@ -17,12 +17,14 @@ use crate::{
         age::age,
         conf::Conf,
         diagnose::{Diagnosis, Grade, diagnose, template},
-        engine::{Engine, Verdict},
+        engine::Engine,
         event::{Event, MAX_LINE},
         host::{CONF, DEFAULT_ROOT, Host},
-        install::{install, needs_restart, uninstall},
+        install::{Done, install, needs_restart},
         list::List,
         pack, rule,
+        uninstall::uninstall,
+        verdict::Verdict,
     },
 };
 
@@ -75,7 +77,7 @@ fn run_install(arguments: &Install) -> Result<()> {
     told(&host, &done, &next)
 }
 
-fn told(host: &Host, done: &[crate::wazuh::install::Done], next: &str) -> Result<()> {
+fn told(host: &Host, done: &[Done], next: &str) -> Result<()> {
     let mut output = String::new();
     for done in done {
         writeln!(output, "{done}")?;

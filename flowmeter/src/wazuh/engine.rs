@@ -4,12 +4,13 @@
 //! `eventinfo.c` in `src/analysisd`, Wazuh 4.14.7. Left out: what no rule of this pack uses (users, URLs, times of
 //! day, groups as parents), and that the manager counts for each agent by its own clock.
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
 use super::{
     event::{Event, STATIC},
     list::List,
     rule::{self, Condition, Consequence, Frequency, Lookup, Mistake, Rule},
+    verdict::{Alert, Tried, Verdict, expand, list_of},
 };
 
 /// Wazuh's own rule that the pack builds on: the outputs of commands.
@@ -41,29 +42,6 @@ struct Fired {
     event: Event,
     /// The level of a frequency rule that has counted it.
     counted: u8,
-}
-
-/// What became of one event.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verdict {
-    pub fired: Option<Alert>,
-    /// The rules that were tried, in order, each with the condition that failed.
-    pub tried: Vec<Tried>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Alert {
-    pub id: u32,
-    pub level: u8,
-    /// With the values of its fields.
-    pub description: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tried {
-    pub id: u32,
-    /// None: it matched.
-    pub failed: Option<String>,
 }
 
 impl Engine {
@@ -299,50 +277,4 @@ fn insert_below(nodes: &mut [Node], parent: u32, index: usize, rules: &[Rule]) -
         placed |= insert_below(&mut node.children, parent, index, rules);
     }
     placed
-}
-
-/// A description with the values of its fields; `$(name)` of an absent field is empty.
-fn expand(description: &str, event: &Event) -> String {
-    let mut expanded = String::new();
-    let mut rest = description;
-    while let Some((before, (name, after))) = rest
-        .split_once("$(")
-        .and_then(|(before, tail)| Some((before, tail.split_once(')')?)))
-    {
-        expanded.push_str(before);
-        expanded.push_str(event.any_field(name).unwrap_or_default());
-        rest = after;
-    }
-    expanded + rest
-}
-
-fn list_of(ids: &[u32]) -> String {
-    let ids: Vec<_> = ids.iter().map(u32::to_string).collect();
-    ids.join(", ")
-}
-
-impl fmt::Display for Verdict {
-    /// The rule that fires; if that alerts nobody, also why no other did.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.fired {
-            Some(alert) => write!(f, "{} (level {}) {}", alert.id, alert.level, alert.description)?,
-            None => f.write_str("no rule fires")?,
-        }
-        if self.fired.as_ref().is_some_and(|alert| alert.level > 0) {
-            return Ok(());
-        }
-        let mut reasons: Vec<(Vec<u32>, &str)> = Vec::new();
-        for tried in &self.tried {
-            let Some(failed) = &tried.failed else { continue };
-            match reasons.iter_mut().find(|(_, reason)| reason == failed) {
-                Some((ids, _)) => ids.push(tried.id),
-                None => reasons.push((vec![tried.id], failed)),
-            }
-        }
-        for (mut ids, reason) in reasons {
-            ids.sort_unstable();
-            write!(f, "\n    not {}: {reason}", list_of(&ids))?;
-        }
-        Ok(())
-    }
 }

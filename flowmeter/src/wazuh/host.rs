@@ -1,8 +1,9 @@
 //! Wazuh on this host: its folder, its part, and the files that are looked at.
 
 use std::{
-    fs, io,
-    os::unix::fs::{MetadataExt, PermissionsExt},
+    fs::{self, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown},
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -114,17 +115,23 @@ pub fn read(path: &Path) -> Result<Option<String>> {
 /// Writes a whole file or nothing. It has the owner of the file before it, or of its folder, and its
 /// permissions, or those that Wazuh gives.
 ///
+/// Wazuh's group may write in most of its folders, so no link that somebody has put there is followed.
+///
 /// # Errors
-/// If it cannot be written; nothing has changed then.
+/// If it cannot be written, or is a link; nothing has changed then.
 pub fn write(path: &Path, text: &[u8]) -> Result<()> {
+    if path.is_symlink() {
+        bail!(
+            "cannot write {}: it is a link; put a file in its place",
+            path.display()
+        );
+    }
     try_write(path, text)
         .map_err(failure)
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn try_write(path: &Path, text: &[u8]) -> io::Result<()> {
-    // A link stays one.
-    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     fs::create_dir_all(folder)?;
     let (like, mode) = match path.metadata() {
@@ -135,16 +142,27 @@ fn try_write(path: &Path, text: &[u8]) -> io::Result<()> {
         Err(_) => (folder.metadata()?, 0o660),
     };
     // Its end keeps Wazuh from reading it as a rule file.
-    let mut new = path.clone().into_os_string();
+    let mut new = path.as_os_str().to_owned();
     new.push(".flowmeter-new");
     let new = PathBuf::from(new);
-    let written = fs::write(&new, text)
-        .and_then(|()| fs::set_permissions(&new, fs::Permissions::from_mode(mode)))
-        .and_then(|()| std::os::unix::fs::chown(&new, Some(like.uid()), Some(like.gid())))
-        .and_then(|()| fs::File::open(&new)?.sync_all())
-        .and_then(|()| fs::rename(&new, &path));
+    // Left by a run that was killed.
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&new)?;
+    let written = file
+        .write_all(text)
+        .and_then(|()| fchown(&file, Some(like.uid()), Some(like.gid())))
+        .and_then(|()| file.set_permissions(fs::Permissions::from_mode(mode)))
+        .and_then(|()| file.sync_all())
+        .and_then(|()| fs::rename(&new, path));
     if written.is_err() {
-        // It may not be there; the first error is the one to tell.
+        // The first error is the one to tell.
         let _ = fs::remove_file(&new);
     }
     written

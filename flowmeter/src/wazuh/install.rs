@@ -1,4 +1,4 @@
-//! Putting the pack in place, and taking it out again.
+//! Putting the pack in place.
 //!
 //! What is replaced is kept below [`BEFORE`], what is put there below [`INSTALLED`]: so uninstalling knows what was
 //! there before, and what somebody has changed since.
@@ -16,12 +16,12 @@ use super::{
     host::{self, CONF, Host},
     ids,
     pack::{self, PackFile},
+    uninstall::remove_empty_folders,
 };
 use crate::error::Failure;
 
-const STATE: &str = "backup/flowmeter";
-const BEFORE: &str = "backup/flowmeter/before";
-const INSTALLED: &str = "backup/flowmeter/installed";
+pub(super) const BEFORE: &str = "backup/flowmeter/before";
+pub(super) const INSTALLED: &str = "backup/flowmeter/installed";
 
 /// What was done to one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,16 +80,34 @@ pub fn install(host: &Host, flows: bool, program: &Path) -> Result<Vec<Done>> {
     let result = apply(host, &plan, &mut done, &mut undo)
         .and_then(|()| check_by_wazuh(host, needs_restart(&done), &mut done));
     if let Err(error) = result {
-        for (path, before) in undo.into_iter().rev() {
-            match before {
-                Some(text) => host::write(&path, &text)?,
-                None => host::remove(&path)?,
-            }
-        }
+        let stuck = put_back(undo);
         remove_empty_folders(host);
-        return Err(error.context("cannot install; everything is as it was"));
+        return Err(if stuck.is_empty() {
+            error.context("cannot install; everything is as it was")
+        } else {
+            error.context(format!(
+                "cannot install, and cannot put back {}; see {}",
+                stuck.join(", "),
+                host.path(BEFORE).display()
+            ))
+        });
     }
     Ok(done)
+}
+
+/// Puts back what there was, the last first, as far as possible; tells what is left.
+fn put_back(undo: Vec<(PathBuf, Option<Vec<u8>>)>) -> Vec<String> {
+    let mut stuck = Vec::new();
+    for (path, before) in undo.into_iter().rev() {
+        let done = match before {
+            Some(text) => host::write(&path, &text),
+            None => host::remove(&path),
+        };
+        if done.is_err() {
+            stuck.push(path.display().to_string());
+        }
+    }
+    stuck
 }
 
 /// A file as it shall be.
@@ -235,13 +253,14 @@ fn apply(
             && !installed.exists()
             && !kept.exists()
         {
-            undo.push((kept.clone(), None));
             host::write(&kept, before)?;
+            undo.push((kept.clone(), None));
         }
-        undo.push((installed.clone(), fs::read(&installed).ok()));
+        let earlier = fs::read(&installed).ok();
         host::write(&installed, planned.text.as_bytes())?;
-        undo.push((path.clone(), before.clone()));
+        undo.push((installed, earlier));
         host::write(&path, planned.text.as_bytes())?;
+        undo.push((path.clone(), before.clone()));
         match before {
             None => tell(What::Wrote, &planned.note),
             Some(_) if kept.exists() => {
@@ -284,90 +303,4 @@ fn check_by_wazuh(host: &Host, changed: bool, done: &mut Vec<Done>) -> Result<()
         });
     }
     Ok(())
-}
-
-/// Puts back what was there before.
-///
-/// # Errors
-/// If a file cannot be written; what has been done so far stays done, and a second run goes on.
-pub fn uninstall(host: &Host) -> Result<Vec<Done>> {
-    let mut done = Vec::new();
-    if let Some(text) = host.read(CONF)? {
-        let without = conf::without_section(&conf::without_list(&text, pack::SCANNERS.path));
-        let (what, note) = if without == text {
-            (What::Unchanged, String::new())
-        } else {
-            host::write(&host.path(CONF), without.as_bytes())?;
-            let before = host.path(BEFORE).join(CONF);
-            let same = fs::read(before).ok().as_deref() == Some(without.as_bytes());
-            let note = if same {
-                "as before"
-            } else {
-                "what others changed since is kept"
-            };
-            (What::Restored, note.to_owned())
-        };
-        done.push(Done {
-            what,
-            path: host.path(CONF),
-            note,
-        });
-        host::remove(&host.path(INSTALLED).join(CONF))?;
-        host::remove(&host.path(BEFORE).join(CONF))?;
-    }
-    let files = [
-        pack::RULES,
-        pack::FLOW_RULES,
-        pack::SCANNERS,
-        pack::TEMPLATE,
-        pack::DASHBOARDS,
-    ];
-    for file in files {
-        let path = host.path(file.path);
-        let installed = host.path(INSTALLED).join(file.path);
-        let before = host.path(BEFORE).join(file.path);
-        let Ok(ours) = fs::read(&installed) else { continue };
-        let (what, note) = match fs::read(&path) {
-            Ok(there) if there != ours => (What::Kept, "it was changed since; remove it by hand"),
-            _ => match fs::read(&before) {
-                Ok(text) => {
-                    host::write(&path, &text)?;
-                    (What::Restored, "as before")
-                }
-                Err(_) => {
-                    host::remove(&path)?;
-                    (What::Removed, "")
-                }
-            },
-        };
-        done.push(Done {
-            what,
-            path,
-            note: note.to_owned(),
-        });
-        host::remove(&installed)?;
-        // Of a file that was kept, what was there before stays where it can be found.
-        if what != What::Kept {
-            host::remove(&before)?;
-        }
-    }
-    remove_empty_folders(host);
-    Ok(done)
-}
-
-/// Takes out the folders that only held what was installed. One that is not empty stays.
-fn remove_empty_folders(host: &Host) {
-    for top in [STATE, "etc/flowmeter"] {
-        remove_if_empty(&host.path(top));
-    }
-}
-
-fn remove_if_empty(folder: &Path) {
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        if entry.path().is_dir() {
-            remove_if_empty(&entry.path());
-        }
-    }
-    // Not empty, or not there: both are as they should be.
-    let _ = fs::remove_dir(folder);
 }

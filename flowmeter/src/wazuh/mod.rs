@@ -15,4 +15,6 @@ pub mod list;
 pub mod pack;
 pub mod pattern;
 pub mod rule;
+pub mod uninstall;
+pub mod verdict;
 pub mod xml;

@@ -30,18 +30,6 @@ pub const SCANNERS: PackFile = PackFile {
     text: include_str!("../../../wazuh/lists/netflow-authorized-scanners"),
 };
 
-/// The rules of the pack, with the flow rules or without, and its list as it is shipped.
-pub fn rules(flows: bool) -> Vec<Rule> {
-    let files = [Some(RULES), flows.then_some(FLOW_RULES)];
-    let read = |file: PackFile| rule::read(file.path, file.text).0;
-    files.into_iter().flatten().flat_map(read).collect()
-}
-
-/// The list as it is shipped.
-pub fn scanners() -> List {
-    List::parse(SCANNERS.text)
-}
-
 /// For the indexer.
 pub const TEMPLATE: PackFile = PackFile {
     path: "etc/flowmeter/netflow-template.json",
@@ -56,3 +44,15 @@ pub const DASHBOARDS: PackFile = PackFile {
 
 /// Rule ids of the pack; those that are free are kept for later.
 pub const IDS: std::ops::Range<u32> = 117_000..117_050;
+
+/// The rules of the pack, with the flow rules or without, and its list as it is shipped.
+pub fn rules(flows: bool) -> Vec<Rule> {
+    let files = [Some(RULES), flows.then_some(FLOW_RULES)];
+    let read = |file: PackFile| rule::read(file.path, file.text).0;
+    files.into_iter().flatten().flat_map(read).collect()
+}
+
+/// The list as it is shipped.
+pub fn scanners() -> List {
+    List::parse(SCANNERS.text)
+}

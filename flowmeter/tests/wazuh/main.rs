@@ -8,10 +8,13 @@
 )]
 
 mod alerts;
+mod check;
 mod dashboards;
 mod fields;
+mod folder;
 mod install;
 mod rules;
+mod scenarios;
 mod template;
 mod wazuh5;
 

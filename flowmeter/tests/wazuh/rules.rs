@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use flowmeter::{
     detect::{Phase, Tag},
     wazuh::{
-        engine::{Engine, Verdict},
+        engine::Engine,
         event::{Event, MAX_FIELDS},
         list::List,
         pack,
         rule::{self, Rule},
+        verdict::Verdict,
     },
 };
 use serde_json::{Value, json};
@@ -37,7 +38,7 @@ fn fires_with_flows(line: &str) -> Option<u32> {
     verdict.fired.map(|alert| alert.id)
 }
 
-fn rule_of(tag: Tag) -> u32 {
+pub(super) fn rule_of(tag: Tag) -> u32 {
     match tag {
         Tag::PortScan => 117_001,
         Tag::OutboundBytes => 117_002,
