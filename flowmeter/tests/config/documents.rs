@@ -82,6 +82,7 @@ fn document_and_default_file_say_restart_exactly_where_a_reload_does_not_do() {
         ("detect.dns.socket_queries", "99"),
         ("detect.dns.hours", "7"),
         ("detect.external_inbound.mode", "threshold"),
+        ("detect.state", "/tmp/state"),
         ("detect.external_inbound.ports", "[7]"),
         ("detect.external_inbound.guesses", "21"),
         ("detect.outbound_port.mode", "threshold"),
