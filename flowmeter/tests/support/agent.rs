@@ -178,7 +178,11 @@ impl Totals {
                 .and_then(whole)
                 .unwrap_or_else(|| panic!("{path}: {line}"))
         };
-        if event.pointer("/event/action").and_then(Value::as_str) == Some("network_flow") {
+        let action = event.pointer("/event/action").and_then(Value::as_str);
+        if action == Some("anomaly_detected") {
+            return;
+        }
+        if action == Some("network_flow") {
             self.flows.packets += number("/network/packets");
             self.flows.l3_bytes += number("/network/bytes");
             let interface = text(&event, "/observer/ingress/interface/name")
