@@ -223,7 +223,9 @@ impl Dos {
                     );
                 }
             }
-            Event::Closed if contact.is_tcp() && contact.verdict == Verdict::Accepted => {
+            Event::Closed
+                if contact.is_tcp() && contact.target_inside() && contact.verdict == Verdict::Accepted =>
+            {
                 if let Some(held) = self.held.get_mut(&(contact.source, contact.target, contact.port)) {
                     held.open = held.open.saturating_sub(1);
                 }
@@ -272,7 +274,11 @@ impl Dos {
                 );
             }
         }
-        if contact.is_tcp() && contact.verdict == Verdict::Accepted && !contact.ended {
+        if contact.is_tcp()
+            && contact.target_inside()
+            && contact.verdict == Verdict::Accepted
+            && !contact.ended
+        {
             let held = self
                 .held
                 .entry((contact.source, contact.target, contact.port), Held::default);
