@@ -7,7 +7,7 @@ mod quality;
 
 use std::{env, fs, path::PathBuf, time::Duration};
 
-use quality::{Mode, measure, report};
+use quality::{Mode, measure, report::report};
 
 fn main() -> anyhow::Result<()> {
     let mut data = PathBuf::new();

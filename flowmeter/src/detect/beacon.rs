@@ -279,7 +279,6 @@ impl Beacons {
         if settings.mode != DetectorMode::Full
             || !watched
             || PERIODIC.contains(&(contact.protocol, contact.port))
-            || context.roles.proxy(context.settings, contact.source)
         {
             return;
         }
@@ -372,7 +371,8 @@ impl Beacons {
         };
         let known_resolver = contact.port == 53 && context.roles.resolver(context.settings, contact.target);
         let inside = contact.direction() == Direction::InternalToInternal && !settings.internal;
-        if !series.regular || score < u64::from(settings.score) || known_resolver || inside {
+        let proxy = context.roles.proxy(context.settings, contact.source);
+        if !series.regular || score < u64::from(settings.score) || known_resolver || inside || proxy {
             return;
         }
         let dimensions = 1 | u32::from(failed) << 1;

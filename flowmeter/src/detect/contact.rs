@@ -518,8 +518,14 @@ impl Contacts {
             }
             contact.ended = true;
             tell(contact.last_ns, Event::Closed, contact, one_sided);
-            self.forgetting
-                .push(contact.last_ns.saturating_add(RETRY_NS), key);
+            if contact.verdict == Verdict::Accepted && seen.end == Some(EndReason::EndOfFlowDetected) {
+                // Nobody tries again what was answered and closed; stragglers open nothing. What was ended by us
+                // goes on, perhaps.
+                self.table.remove(&key);
+            } else {
+                self.forgetting
+                    .push(contact.last_ns.saturating_add(RETRY_NS), key);
+            }
         }
     }
 

@@ -195,12 +195,8 @@ impl Dos {
             return;
         }
         match event {
-            Event::Settled if !contact.asked() => {
-                if contact.is_tcp() || contact.is_udp() {
-                    self.unasked(now_ns, contact, context);
-                }
-            }
-            Event::Settled => self.settled(now_ns, contact, context),
+            Event::Settled if contact.asked() => self.settled(now_ns, contact, context),
+            Event::Settled if contact.is_tcp() || contact.is_udp() => self.unasked(now_ns, contact, context),
             Event::Traffic(traffic) if !contact.is_tcp() || contact.verdict != Verdict::Accepted => {
                 let (sent, received) = (traffic.sent.packets, traffic.received.packets);
                 if sent < 1000 || received * 10 > sent {
@@ -223,7 +219,9 @@ impl Dos {
                     );
                 }
             }
-            Event::Closed if contact.is_tcp() && contact.verdict == Verdict::Accepted => {
+            Event::Closed
+                if contact.is_tcp() && contact.target_inside() && contact.verdict == Verdict::Accepted =>
+            {
                 if let Some(held) = self.held.get_mut(&(contact.source, contact.target, contact.port)) {
                     held.open = held.open.saturating_sub(1);
                 }
@@ -246,7 +244,7 @@ impl Dos {
             window.note_end(contact.source, contact.port, contact.protocol);
         }
         if window.unfinished >= settings.unfinished
-            && window.unfinished % 64 == 0
+            && window.unfinished.is_multiple_of(64)
             && window.unfinished * 5 >= window.contacts * 4
         {
             let (sources, ports) = window.distinct();
@@ -272,7 +270,11 @@ impl Dos {
                 );
             }
         }
-        if contact.is_tcp() && contact.verdict == Verdict::Accepted && !contact.ended {
+        if contact.is_tcp()
+            && contact.target_inside()
+            && contact.verdict == Verdict::Accepted
+            && !contact.ended
+        {
             let held = self
                 .held
                 .entry((contact.source, contact.target, contact.port), Held::default);
@@ -281,7 +283,7 @@ impl Dos {
             }
             held.open += 1;
             held.last_ns = held.last_ns.max(contact.start_ns);
-            if held.open >= settings.unfinished && held.open % 64 == 0 {
+            if held.open >= settings.unfinished && held.open.is_multiple_of(64) {
                 self.tell(
                     Flood::Exhaustion,
                     contact.target,
@@ -303,7 +305,7 @@ impl Dos {
         window.unasked = window.unasked.saturating_add(1);
         window.note_end(contact.target, contact.port, contact.protocol);
         if window.unasked >= settings.sources
-            && window.unasked % 64 == 0
+            && window.unasked.is_multiple_of(64)
             && window.unasked * 5 >= window.contacts * 4
             && window.distinct().0 >= u64::from(settings.sources)
         {

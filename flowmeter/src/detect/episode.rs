@@ -143,6 +143,10 @@ impl Episodes {
 
     /// Tells a finding, as the start or an update of its episode. `quiet_ns`: how long nothing new may come
     /// before it ends, at least `detect.quiet`.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what tells one episode from another, and how far it has come"
+    )]
     pub(super) fn raise(
         &mut self,
         settings: &Settings,

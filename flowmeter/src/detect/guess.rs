@@ -94,7 +94,9 @@ impl Guess {
         if !contact.is_tcp()
             || !contact.fresh
             || contact.verdict != Verdict::Accepted
-            || !(short && small && talked)
+            || !short
+            || !small
+            || !talked
             || BUSY.contains(&contact.port)
         {
             return None;

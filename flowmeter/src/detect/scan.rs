@@ -389,7 +389,7 @@ impl Scan {
     fn add_few(&mut self, target: Target, contact: &Contact) -> bool {
         if self.few.crowded()
             && !self.few.contains(&contact.source)
-            && self.promotion.meet(hash(self.seed, &contact.source)) < 2
+            && !self.promotion.meet(hash(self.seed, &contact.source))
         {
             return false;
         }

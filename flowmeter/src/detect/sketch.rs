@@ -140,50 +140,59 @@ pub(super) fn linear(bits: u128) -> u32 {
     count
 }
 
-/// How often a key was met, at least and about: a count-min sketch with conservative update, halved from time to
-/// time. Decides who gets state when a table is full.
+/// Whether a key was met before, lately: two Bloom filters, the older one emptied when the newer one is full.
+/// Decides who gets state when a table is crowded: one who comes again, not one of the millions who do not.
 #[derive(Clone, Debug)]
 pub(super) struct Promotion {
-    counters: Vec<u8>,
+    generations: [Vec<u64>; 2],
+    /// Bits of a generation, less one.
     mask: u64,
-    /// Since the last halving.
+    /// Met in the newer generation.
     met: u64,
 }
 
 impl Promotion {
-    /// Two rows in one array of `bytes`, rounded down to a power of two.
+    /// Takes up to `bytes`, at least 1 KiB.
     pub(super) fn with_bytes(bytes: u64) -> Self {
-        let size = if bytes < 1024 { 1024 } else { 1 << bytes.ilog2() };
+        let words = 1_u64 << (bytes / 16).max(64).ilog2();
+        let generation = vec![0; usize::try_from(words).unwrap_or(64)];
         Self {
-            counters: vec![0; usize::try_from(size).unwrap_or(1024)],
-            mask: size - 1,
+            generations: [generation.clone(), generation],
+            mask: words * 64 - 1,
             met: 0,
         }
     }
 
-    /// Counts the key once more and returns how often it was met, this time included.
-    pub(super) fn meet(&mut self, hash: u64) -> u8 {
-        self.met += 1;
-        // A quarter of the counters in use: strangers collide with both of theirs once in sixteen times.
+    /// Notes a key, and tells if it was noted before.
+    pub(super) fn meet(&mut self, hash: u64) -> bool {
+        // A quarter of the bits in use: a stranger finds both of its own set once in sixteen times.
         if self.met > self.mask / 8 {
             self.met = 0;
-            self.counters.iter_mut().for_each(|counter| *counter /= 2);
-        }
-        let places = [hash & self.mask, (hash >> 32 ^ hash << 7) & self.mask]
-            .map(|place| usize::try_from(place).unwrap_or(0));
-        let least = places
-            .iter()
-            .filter_map(|place| self.counters.get(*place))
-            .min()
-            .copied()
-            .unwrap_or(0);
-        let met = least.saturating_add(1);
-        for place in places {
-            if let Some(counter) = self.counters.get_mut(place) {
-                *counter = (*counter).max(met);
+            self.generations.swap(0, 1);
+            if let Some(newer) = self.generations.first_mut() {
+                newer.fill(0);
             }
         }
-        met
+        let bits = [hash & self.mask, (hash.rotate_left(32) ^ hash << 7) & self.mask];
+        let set = |generation: &[u64]| {
+            bits.iter().all(|bit| {
+                let word = usize::try_from(bit / 64).unwrap_or(0);
+                generation
+                    .get(word)
+                    .is_some_and(|word| word & 1 << (bit % 64) != 0)
+            })
+        };
+        let known = self.generations.iter().any(|generation| set(generation));
+        if let Some(newer) = self.generations.first_mut() {
+            for bit in bits {
+                let word = usize::try_from(bit / 64).unwrap_or(0);
+                if let Some(word) = newer.get_mut(word) {
+                    *word |= 1 << (bit % 64);
+                }
+            }
+        }
+        self.met += 1;
+        known
     }
 }
 
@@ -206,17 +215,16 @@ mod tests {
 
     #[test]
     fn who_comes_again_stands_out_of_a_crowd_that_does_not() {
-        let mut promotion = Promotion::with_bytes(1 << 20);
+        let mut promotion = Promotion::with_bytes(1 << 18);
         let again = hash(1, &"again");
-        let mut met = 0;
-        for stranger in 0..200_000_u64 {
-            promotion.meet(hash(1, &stranger));
-            if stranger % 5_000 == 0 {
-                met = promotion.meet(again);
+        let (mut strangers, mut known) = (0, 0);
+        for stranger in 0..1_000_000_u64 {
+            strangers += u32::from(promotion.meet(hash(1, &stranger)));
+            if stranger % 100_000 == 0 {
+                known += u32::from(promotion.meet(again));
             }
         }
-        assert!(met >= 2, "{met}");
-        let crowd = (0..1_000_u64).filter(|s| promotion.meet(hash(1, s)) > 4).count();
-        assert!(crowd < 50, "{crowd}");
+        assert!(known >= 9, "{known}");
+        assert!(strangers < 120_000, "{strangers}");
     }
 }

@@ -107,6 +107,7 @@ impl Wire {
         self.tcp(at, from, to, port, SYN, None);
     }
 
+    #[expect(clippy::too_many_arguments, reason = "a session has as many parts")]
     /// A connection with data both ways, closed by both after `lasts` seconds.
     pub(super) fn session(
         &mut self,
@@ -160,6 +161,7 @@ impl Wire {
         self.packet(at + lasts + 0.0005, to, port, from, own, TCP, FIN | ACK, 52, 1);
     }
 
+    #[expect(clippy::too_many_arguments, reason = "a datagram has as many parts")]
     /// A datagram of `sent` bytes and its answer, 0 for none, on one socket if `own` is given.
     pub(super) fn udp(
         &mut self,

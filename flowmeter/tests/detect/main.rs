@@ -22,7 +22,7 @@ use flowmeter::{
     detect::{Engine, Finding, Phase, Tag},
     enrich::Networks,
 };
-use quality::{Mode, Row, config, feed, measure, read, slices_with_restart};
+use quality::{Mode, Row, config, feed, load, measure, read, slices_with_restart};
 
 const TEN: Duration = Duration::from_secs(10);
 
@@ -64,6 +64,21 @@ fn the_measured_quality_holds() {
         .filter(|made| !matches!(made.finding.tag, Tag::LateralMovement))
         .count();
     assert!(others <= 20, "{others}");
+}
+
+#[test]
+fn a_flood_of_spoofed_sources_does_not_hide_a_scanner() {
+    // Far more sources than there is room for.
+    let config = config("", "", &["detect.memory_bytes=8388608".to_owned()]).unwrap();
+    let load = load::flood(&config, 1_500_000);
+    assert!(load.told_of(load::SCANNER), "{:#?}", load.usage);
+    let flood = load.findings.iter().any(|finding| finding.tag == Tag::Dos);
+    assert!(flood, "the flood itself was not told");
+    let full: u64 = load.usage.iter().map(|usage| usage.evicted).sum();
+    assert!(full > 100_000, "no table was full: {:#?}", load.usage);
+    for usage in &load.usage {
+        assert!(usage.used <= usage.capacity, "{usage:?}");
+    }
 }
 
 type Starts = BTreeMap<(Tag, String), Vec<u64>>;

@@ -88,15 +88,15 @@ fn slice(from: (IpAddr, u16), to: (IpAddr, u16), start_ns: u64, outcome: Outcome
 /// A scrambled number, the same for the same number.
 fn scrambled(number: u64) -> u64 {
     let mut x = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ x >> 31
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
 }
 
 #[allow(clippy::cast_possible_truncation)]
 fn address(number: u64) -> IpAddr {
     // None of it inside.
-    IpAddr::from((scrambled(number) as u32 & 0x1fff_ffff | 0x2000_0000).to_be_bytes())
+    IpAddr::from(((scrambled(number) as u32 & 0x1fff_ffff) | 0x2000_0000).to_be_bytes())
 }
 
 fn resident() -> u64 {
@@ -192,14 +192,16 @@ pub(crate) fn flood(config: &Config, sources: u64) -> Load {
 /// Ordinary traffic: `hosts` inside hosts with several connections an interval each, most of them to few servers,
 /// half of them going on.
 pub(crate) fn ordinary(config: &Config, hosts: u32, intervals: u64) -> Load {
+    let none = slice((SCANNER, 0), (VICTIM, 0), 0, Outcome::Unanswered);
+    let mut slices = vec![none; hosts as usize * 10];
     let mut run = Run::new(config);
     for interval in 0..intervals {
         let start_ns = EPOCH_NS + interval * INTERVAL_NS;
-        let mut slices = Vec::new();
+        slices.clear();
         for host in 0..hosts {
-            let from = IpAddr::from((0x0a00_0000 | host + 1).to_be_bytes());
+            let from = IpAddr::from((0x0a00_0000 | (host + 1)).to_be_bytes());
             for n in 0..10_u64 {
-                let salt = scrambled(u64::from(host) << 32 | n << 24 | interval / 4 * (n % 2));
+                let salt = scrambled((u64::from(host) << 32) | (n << 24) | (interval / 4 * (n % 2)));
                 let to = address(salt % 5000);
                 #[allow(clippy::cast_possible_truncation)]
                 let port = 1024 + (salt >> 20) as u16 % 60_000;

@@ -3,10 +3,12 @@
 pub(crate) mod load;
 mod measure;
 mod replayed;
-mod report;
+pub(crate) mod report;
 mod rows;
 
-pub(crate) use measure::{Measured, Mode, measure};
+#[allow(unused_imports, reason = "the test and the measuring program each use a part")]
+pub(crate) use measure::{Mode, measure};
+#[allow(unused_imports, reason = "the test and the measuring program each use a part")]
 pub(crate) use replayed::{feed, slices_with_restart};
-pub(crate) use report::report;
+#[allow(unused_imports, reason = "the test and the measuring program each use a part")]
 pub(crate) use rows::{Row, config, read};

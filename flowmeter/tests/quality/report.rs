@@ -112,6 +112,17 @@ pub(crate) fn report(title: &str, measured: &Measured) -> String {
             score.hard,
         );
     }
+    text += "\nBy source of the captures, hard rows apart:\n\n| source | rows that are right |\n|---|---|\n";
+    let mut sources: BTreeMap<&str, (u32, u32)> = BTreeMap::new();
+    for outcome in measured.outcomes.iter().filter(|outcome| !outcome.row.hard()) {
+        let source = outcome.row.path.split('/').next().unwrap_or("");
+        let (right, all) = sources.entry(source).or_default();
+        *right += u32::from(outcome.right);
+        *all += 1;
+    }
+    for (source, (right, all)) in sources {
+        let _ = writeln!(text, "| {source} | {right} of {all} |");
+    }
     text += "\n### Rows that are wrong\n\n";
     for outcome in measured.outcomes.iter().filter(|outcome| !outcome.right) {
         let row = &outcome.row;
