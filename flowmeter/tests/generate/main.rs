@@ -7,6 +7,7 @@
 )]
 
 mod command;
+mod found;
 mod packets;
 mod scenarios;
 mod sending;
