@@ -28,13 +28,18 @@ fn main() -> anyhow::Result<()> {
     let interval = Duration::from_secs_f64(seconds);
     let mut text = String::from(include_str!("../tests/quality/head.md"));
     if !threshold_only && !load_only {
-        text += &report("Full mode", &measure(&data, Mode::Full, interval, &only)?);
+        text += &report("Full mode", &measure(&data, Mode::Full, interval, &only)?, true);
+    }
+    if to.is_some() {
+        text += "\n";
+        text += include_str!("../tests/quality/notes.md");
     }
     if to.is_some() || threshold_only {
         text += "\n";
         text += &report(
             "Threshold mode",
             &measure(&data, Mode::Threshold, interval, &only)?,
+            false,
         );
     }
     if to.is_some() || load_only {

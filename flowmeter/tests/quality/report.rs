@@ -84,7 +84,8 @@ impl Measured {
     }
 }
 
-pub(crate) fn report(title: &str, measured: &Measured) -> String {
+/// `listed`: with every finding that no row asks for.
+pub(crate) fn report(title: &str, measured: &Measured, listed: bool) -> String {
     let mut text = format!("## {title}\n\n");
     text += "| finding | rows found | recall | precision | quiet where it must be | hard rows | median time to detect |\n";
     text += "|---|---|---|---|---|---|---|\n";
@@ -141,13 +142,21 @@ pub(crate) fn report(title: &str, measured: &Measured) -> String {
             row.note,
         );
     }
-    text += "\n### Findings in labelled captures that no row asks for\n\n";
-    list(
-        &mut text,
-        measured.labelled.made.iter().filter(|made| !made.wanted),
-    );
+    let unwanted = || measured.labelled.made.iter().filter(|made| !made.wanted);
+    if listed {
+        text += "\n### Findings in labelled captures that no row asks for\n\n";
+        list(&mut text, unwanted());
+    } else {
+        let count = unwanted().count();
+        let _ = writeln!(
+            text,
+            "\n{count} findings in labelled captures that no row asks for."
+        );
+    }
     corpus(&mut text, "Captures without a row", &measured.unlabelled);
-    list(&mut text, measured.unlabelled.made.iter());
+    if listed {
+        list(&mut text, measured.unlabelled.made.iter());
+    }
     text
 }
 
