@@ -22,7 +22,9 @@ fn each_start_of_an_episode_fits_exactly_its_rule() {
     for tag in Tag::ALL {
         for phase in [Phase::Start, Phase::Update, Phase::End] {
             let mut line = Vec::new();
-            encoder(Schema::Ecs).finding(&finding(tag, phase), &mut line).unwrap();
+            encoder(Schema::Ecs)
+                .finding(&finding(tag, phase), &mut line)
+                .unwrap();
             let line = String::from_utf8(line).unwrap();
             let fitting: Vec<_> = rules
                 .iter()
