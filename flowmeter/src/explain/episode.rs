@@ -18,21 +18,33 @@ impl Episode {
     /// Episodes in the order in which they first come up. Several collectors may see the same traffic: their
     /// episodes are their own.
     pub(super) fn all(told: Vec<Told>) -> Vec<Self> {
-        let mut episodes = IndexMap::<(Tag, String, Option<String>), Vec<Told>>::new();
+        let mut same = IndexMap::<(Tag, String, Option<String>), Vec<Told>>::new();
         for told in told {
             let key = (told.tag, told.episode.clone(), told.collector.clone());
-            episodes.entry(key).or_default().push(told);
+            same.entry(key).or_default().push(told);
         }
-        episodes.into_values().filter_map(Self::new).collect()
+        same.into_values().flat_map(Self::with_one_id).collect()
     }
 
-    fn new(mut findings: Vec<Told>) -> Option<Self> {
-        findings.sort_by_key(|told| told.sequence);
+    /// A subject that comes up again while its first contact is remembered has the same id again: a start begins
+    /// an episode all the same.
+    fn with_one_id(mut findings: Vec<Told>) -> Vec<Self> {
+        findings.sort_by_key(|told| (told.last_seen, told.sequence));
         // An event and the alert about it.
-        findings.dedup_by_key(|told| told.sequence);
+        findings.dedup_by_key(|told| (told.last_seen, told.sequence));
+        findings
+            .chunk_by(|_, next| next.phase != Phase::Start)
+            .filter_map(Self::new)
+            .collect()
+    }
+
+    fn new(findings: &[Told]) -> Option<Self> {
         let full = findings.iter().rfind(|told| told.phase != Phase::End);
         let latest = full.or(findings.last())?.clone();
-        Some(Self { findings, latest })
+        Some(Self {
+            findings: findings.to_vec(),
+            latest,
+        })
     }
 
     pub(super) const fn latest(&self) -> &Told {

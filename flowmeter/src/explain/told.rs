@@ -326,3 +326,114 @@ fn plain(text: &str) -> String {
     }
     shown
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    const EVENT: &str = include_str!("../../../samples/finding.json");
+    const ECS: &str = include_str!("../../../samples/finding.ecs.json");
+
+    fn event(text: &str) -> Value {
+        serde_json::from_str(text).unwrap()
+    }
+
+    /// Pointers to every value of an event.
+    fn places(value: &Value, here: &str, places: &mut Vec<String>) {
+        places.push(here.to_owned());
+        match value {
+            Value::Object(members) => {
+                for (name, value) in members {
+                    self::places(value, &format!("{here}/{name}"), places);
+                }
+            }
+            Value::Array(entries) => {
+                for (index, value) in entries.iter().enumerate() {
+                    self::places(value, &format!("{here}/{index}"), places);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn anything() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+            "\\[[0-9,\"]*\\]?".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 16, 4, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                proptest::collection::hash_map("[a-z.]{0,6}", inner, 0..4)
+                    .prop_map(|members| members.into_iter().collect()),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_value_in_any_place_is_read_or_its_field_is_named(
+            text in prop_oneof![Just(EVENT), Just(ECS)],
+            place in any::<proptest::sample::Index>(),
+            value in anything(),
+        ) {
+            let mut event = event(text);
+            let mut all = Vec::new();
+            places(&event, "", &mut all);
+            let place: &String = place.get(&all);
+            *event.pointer_mut(place).unwrap() = value;
+            match Told::find(&event) {
+                Ok(None) => prop_assert!(event.get("anomaly").is_none_or(Value::is_null)),
+                Ok(Some(told)) => {
+                    let texts = [&told.message, &told.episode].into_iter().chain(&told.settings);
+                    for text in texts.chain(told.reasons.iter().flat_map(|(id, words)| [id, words])) {
+                        prop_assert!(!text.chars().any(char::is_control));
+                    }
+                }
+                Err(fault) => prop_assert!(!fault.field.is_empty()),
+            }
+        }
+    }
+
+    #[test]
+    fn wazuhs_numbers_are_whole_numbers() {
+        for (value, expected) in [
+            (json!(29), 29),
+            (json!("29"), 29),
+            (json!("5368709120.000000"), 5_368_709_120),
+            (json!("18446744073709551615"), u64::MAX),
+        ] {
+            let event = json!({"n": value});
+            let fields = Fields {
+                event: &event,
+                path: "",
+            };
+            assert_eq!(fields.whole("n"), Ok(Some(expected)));
+        }
+    }
+
+    #[test]
+    fn a_list_may_stand_in_a_text_or_be_a_single_value() {
+        for value in [json!([1, "2"]), json!("[1, 2]")] {
+            let event = json!({"n": value});
+            let fields = Fields {
+                event: &event,
+                path: "",
+            };
+            assert_eq!(fields.list::<u16>("n"), Ok(vec![1, 2]));
+        }
+        let event = json!({"n": "7"});
+        let fields = Fields {
+            event: &event,
+            path: "",
+        };
+        assert_eq!(fields.list::<u16>("n"), Ok(vec![7]));
+    }
+}
