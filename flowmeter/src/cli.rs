@@ -44,6 +44,7 @@ Examples:
   flowmeter run                        Meter as /etc/flowmeter/flowmeter.toml says
   flowmeter replay --summary x.pcap    What is in this capture?
   flowmeter generate --scenario dns    What would a DNS tunnel look like?
+  flowmeter explain finding.json       What does this finding mean, and what next?
   flowmeter wazuh check                Do the events become alerts?
   flowmeter check-config               Is the configuration right, and what does it change?
 
@@ -58,6 +59,8 @@ pub enum Command {
     Replay(Replay),
     /// Make up traffic that detectors should find, to try rules, dashboards and detectors
     Generate(Generate),
+    /// Say what findings mean: why they were raised, likely benign causes, what to look at next
+    Explain(Explain),
     /// Set up Wazuh for the events, and find what keeps them from becoming alerts
     Wazuh(Wazuh),
     /// Check the configuration and show what it changes
@@ -146,6 +149,23 @@ Examples:
 
 Options win over the environment (FLOWMETER_CAPTURE_INTERVAL=5s), the environment over the file.
 SIGHUP reads the configuration again. SIGTERM and Ctrl-C write what was counted, then end.";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXPLAIN_HELP)]
+pub struct Explain {
+    /// Lines with findings, of the event file or of Wazuh's alerts.json, or a document copied out of the
+    /// dashboard; - is standard input
+    #[arg(value_name = "FINDING-FILE|-", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+}
+
+const EXPLAIN_HELP: &str = "\
+Examples:
+  flowmeter explain finding.json
+  grep 51d39a0c77e142b6 /var/log/netflow/netflow-wazuh.json | flowmeter explain -
+  flowmeter generate --scenario dns --as events | flowmeter explain -
+
+The start, the updates and the end of an episode make one report. Other events are passed over.";
 
 #[derive(Debug, Args)]
 pub struct Interfaces {

@@ -11,6 +11,7 @@ pub mod detect;
 pub mod emit;
 pub mod enrich;
 pub mod error;
+pub mod explain;
 pub mod flow;
 pub mod generate;
 pub mod logging;

@@ -2,6 +2,7 @@
 
 mod check_config;
 mod completions;
+mod explain;
 mod generate;
 mod interfaces;
 mod man;
@@ -29,6 +30,7 @@ pub fn run(command: Command) -> Result<()> {
         Command::Run(arguments) => run::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
         Command::Wazuh(arguments) => wazuh::run(&arguments),
         Command::CheckConfig(arguments) => check_config::run(&arguments),
         Command::Interfaces(arguments) => interfaces::run(&arguments),

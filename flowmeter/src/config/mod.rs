@@ -5,6 +5,7 @@
 //! `docs/configuration.md` say the same to the operator; tests hold the three together.
 
 mod check;
+mod comment;
 pub mod detect;
 mod file;
 mod form;
@@ -17,6 +18,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub use check::Problem;
+pub use comment::comment;
 pub use detect::Detect;
 pub use form::{duration, network};
 pub use load::{DEFAULT_FILE, Loaded, Origin, Override, Sources, load};

@@ -399,7 +399,7 @@ pub const REASONS: [&str; 49] = [
 ];
 
 /// ATT&CK techniques that findings name.
-pub(super) const TECHNIQUES: [&str; 26] = [
+pub const TECHNIQUES: [&str; 26] = [
     "T1046",
     "T1595",
     "T1595.001",

@@ -30,7 +30,7 @@ mod threshold;
 #[cfg(test)]
 mod wire;
 
-pub use episode::REASONS;
+pub use episode::{REASONS, TECHNIQUES};
 pub use finding::{Baseline, Confidence, Count, Finding, Period, Phase, Reason, SAMPLE, Tag, Visibility};
 pub use snapshot::SnapshotError;
 

@@ -39,6 +39,8 @@ impl Agent {
             .arg(events)
             .arg("--set")
             .arg(format!("detect.state={}", directory.join("state").display()))
+            // By default a day is learned from before anything is told as new.
+            .args(["--set", "detect.learning=0s"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(file);

@@ -1,6 +1,6 @@
 //! The event file, read back.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fmt, fs, path::Path};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -9,6 +9,7 @@ use serde_json::Value;
 mod field {
     pub(super) const ACTION: &str = "/event/action";
     pub(super) const STATISTICS: &str = "statistics";
+    pub(super) const FINDING: &str = "anomaly_detected";
     pub(super) const SEEN: &str = "/flowmeter/seen/packets";
     pub(super) const EXPORTED: &str = "/flowmeter/exported/packets";
     /// An object of reason: counts.
@@ -26,14 +27,31 @@ pub(super) struct Events {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Conversation {
     pub(super) protocol: String,
-    pub(super) source: String,
-    pub(super) destination: String,
+    pub(super) source: End,
+    pub(super) destination: End,
     pub(super) vlan: String,
     pub(super) service: String,
     pub(super) outcome: String,
     pub(super) direction: String,
     pub(super) packets: u64,
     pub(super) bytes: u64,
+}
+
+/// An address and, for protocols that have them, a port.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct End {
+    pub(super) ip: String,
+    pub(super) port: Option<String>,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.port {
+            Some(port) if self.ip.contains(':') => write!(f, "[{}]:{port}", self.ip),
+            Some(port) => write!(f, "{}:{port}", self.ip),
+            None => f.write_str(&self.ip),
+        }
+    }
 }
 
 /// All statistics events, added up.
@@ -65,9 +83,13 @@ impl Events {
         for (index, line) in whole.lines().enumerate() {
             let event: Value = serde_json::from_str(line).with_context(|| format!("line {}", index + 1))?;
             events.lines.push(line.to_owned());
-            if text_at(&event, field::ACTION) == field::STATISTICS {
-                events.statistics.add(&event);
-                continue;
+            match text_at(&event, field::ACTION).as_str() {
+                field::STATISTICS => {
+                    events.statistics.add(&event);
+                    continue;
+                }
+                field::FINDING => continue,
+                _ => {}
             }
             let new = Conversation::new(&event);
             let key = (
@@ -99,14 +121,9 @@ impl Events {
 
 impl Conversation {
     fn new(event: &Value) -> Self {
-        let end = |side: &str| {
-            let ip = text_at(event, &format!("/{side}/ip"));
-            let port = event.pointer(&format!("/{side}/port")).map(plain);
-            match port {
-                Some(port) if ip.contains(':') => format!("[{ip}]:{port}"),
-                Some(port) => format!("{ip}:{port}"),
-                None => ip,
-            }
+        let end = |side: &str| End {
+            ip: text_at(event, &format!("/{side}/ip")),
+            port: event.pointer(&format!("/{side}/port")).map(plain),
         };
         Self {
             protocol: text_at(event, "/flow/protocol"),
@@ -143,7 +160,7 @@ impl Statistics {
     }
 }
 
-fn text_at(event: &Value, pointer: &str) -> String {
+pub(super) fn text_at(event: &Value, pointer: &str) -> String {
     event.pointer(pointer).map(plain).unwrap_or_default()
 }
 
@@ -183,7 +200,7 @@ mod tests {
         let events = Events::parse(&file()).unwrap();
         assert_eq!(events.conversations.len(), 1);
         let conversation = &events.conversations[0];
-        assert_eq!(conversation.source, "203.0.113.5:50000");
+        assert_eq!(conversation.source.to_string(), "203.0.113.5:50000");
         assert_eq!(conversation.outcome, "accepted");
         assert_eq!((conversation.packets, conversation.bytes), (6, 360));
     }
@@ -197,6 +214,14 @@ mod tests {
     }
 
     #[test]
+    fn a_finding_is_no_conversation() {
+        let finding = r#"{"event":{"action":"anomaly_detected"},"anomaly":{},"source":{"ip":"10.20.0.2"}}"#;
+        let events = Events::parse(&format!("{finding}\n{}", file())).unwrap();
+        assert_eq!((events.lines.len(), events.conversations.len()), (4, 1));
+        assert!(events.conserved());
+    }
+
+    #[test]
     fn a_line_that_is_still_being_written_waits() {
         let text = file() + r#"{"source":"#;
         assert_eq!(Events::parse(&text).unwrap().lines.len(), 3);
@@ -207,7 +232,7 @@ mod tests {
         let event =
             serde_json::json!({"source": {"ip": "fd00::2"}, "destination": {"ip": "fd00::3", "port": 53}});
         let conversation = Conversation::new(&event);
-        assert_eq!(conversation.source, "fd00::2");
-        assert_eq!(conversation.destination, "[fd00::3]:53");
+        assert_eq!(conversation.source.to_string(), "fd00::2");
+        assert_eq!(conversation.destination.to_string(), "[fd00::3]:53");
     }
 }

@@ -1,10 +1,15 @@
 //! What the demo prints.
 
-use std::{io::Write, ops::RangeInclusive, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Write,
+    ops::RangeInclusive,
+    path::Path,
+};
 
 use anyhow::{Result, ensure};
 
-use super::events::{Conversation, Events};
+use super::events::{Conversation, End, Events};
 
 const HEADINGS: [&str; 9] = [
     "PROTOCOL",
@@ -78,11 +83,11 @@ fn statistics(out: &mut impl Write, events: &Events) -> Result<()> {
 
 fn table(out: &mut impl Write, conversations: &[Conversation]) -> Result<()> {
     let mut rows = vec![HEADINGS.map(str::to_owned)];
-    let mut sorted: Vec<_> = conversations.iter().collect();
-    sorted.sort_by_key(|conversation| {
+    let mut sorted = together(conversations);
+    sorted.sort_by_key(|Row { conversation, .. }| {
         (
-            &conversation.direction,
-            &conversation.protocol,
+            conversation.direction.clone(),
+            conversation.protocol.clone(),
             std::cmp::Reverse(conversation.bytes),
         )
     });
@@ -115,12 +120,69 @@ fn table(out: &mut impl Write, conversations: &[Conversation]) -> Result<()> {
     Ok(())
 }
 
-fn row(conversation: &Conversation) -> [String; 9] {
-    let c = conversation.clone();
+/// A conversation, or several that are told as one: their sum.
+struct Row {
+    conversation: Conversation,
+    source_ports: BTreeSet<Option<String>>,
+    destination_ports: BTreeSet<Option<String>>,
+}
+
+/// From so many on, conversations of the same two hosts that ended alike stand in one row: a scan, a beacon.
+const MANY: usize = 4;
+
+fn together(conversations: &[Conversation]) -> Vec<Row> {
+    let mut groups = BTreeMap::<_, Vec<&Conversation>>::new();
+    for conversation in conversations {
+        let c = conversation;
+        let key = (&c.protocol, &c.source.ip, &c.destination.ip, &c.vlan, &c.outcome);
+        groups.entry(key).or_default().push(c);
+    }
+    let mut rows = Vec::new();
+    for group in groups.into_values() {
+        let size = if group.len() < MANY { 1 } else { group.len() };
+        rows.extend(group.chunks(size).filter_map(Row::of));
+    }
+    rows
+}
+
+impl Row {
+    fn of(conversations: &[&Conversation]) -> Option<Self> {
+        let (first, others) = conversations.split_first()?;
+        let mut conversation = (*first).clone();
+        for other in others {
+            conversation.packets += other.packets;
+            conversation.bytes += other.bytes;
+            if other.service != conversation.service {
+                conversation.service = "several".to_owned();
+            }
+        }
+        let ports = |end: fn(&Conversation) -> &End| {
+            let ports = conversations
+                .iter()
+                .map(|conversation| end(conversation).port.clone());
+            ports.collect()
+        };
+        Some(Self {
+            conversation,
+            source_ports: ports(|conversation| &conversation.source),
+            destination_ports: ports(|conversation| &conversation.destination),
+        })
+    }
+}
+
+fn end(end: &End, ports: &BTreeSet<Option<String>>) -> String {
+    match ports.len() {
+        0 | 1 => end.to_string(),
+        several => format!("{} ({several} ports)", end.ip),
+    }
+}
+
+fn row(row: Row) -> [String; 9] {
+    let c = row.conversation;
     [
         c.protocol,
-        c.source,
-        c.destination,
+        end(&c.source, &row.source_ports),
+        end(&c.destination, &row.destination_ports),
         c.vlan,
         c.service,
         c.outcome,
@@ -155,11 +217,45 @@ mod tests {
         );
     }
 
+    fn at(ip: &str, port: u16) -> End {
+        End {
+            ip: ip.to_owned(),
+            port: Some(port.to_string()),
+        }
+    }
+
+    fn conversation(port: u16, outcome: &str) -> Conversation {
+        Conversation {
+            source: at("203.0.113.5", 50_000 + port),
+            destination: at("10.20.0.2", port),
+            outcome: outcome.to_owned(),
+            packets: 2,
+            ..Conversation::default()
+        }
+    }
+
+    #[test]
+    fn a_scan_is_one_row_and_some_conversations_are_as_many() {
+        let scan: Vec<_> = (1..=24).map(|port| conversation(port, "refused")).collect();
+        let some = (1..=3).map(|port| conversation(port, "accepted"));
+        let conversations: Vec<_> = scan.into_iter().chain(some).collect();
+        let mut out = Vec::new();
+        table(&mut out, &conversations).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(text.lines().count(), 2 + 1 + 3, "{text}");
+        let scan = text.lines().find(|line| line.contains("refused")).unwrap();
+        assert!(
+            scan.contains("203.0.113.5 (24 ports)  10.20.0.2 (24 ports)"),
+            "{scan}"
+        );
+        assert!(scan.contains(" 48 "), "{scan}");
+    }
+
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
         let conversation = Conversation {
             protocol: "TCP".to_owned(),
-            source: "203.0.113.5:50000".to_owned(),
+            source: at("203.0.113.5", 50000),
             bytes: 1_000,
             direction: "external_to_internal".to_owned(),
             ..Conversation::default()

@@ -48,10 +48,20 @@ pub(super) fn round(network: &Network) -> Result<()> {
 }
 
 /// A client asks, a server answers with `bytes` and closes.
-fn transfer(client: &Namespace, server: &Namespace, to: IpAddr, port: u16, bytes: usize) -> Result<()> {
+fn transfer(client: &Namespace, server: &Namespace, to: IpAddr, port: u16, bytes: u64) -> Result<()> {
+    exchange(client, server, SocketAddr::new(to, port), 13, bytes)
+}
+
+/// A client sends `up` bytes, a server answers with `down` and closes.
+pub(super) fn exchange(
+    client: &Namespace,
+    server: &Namespace,
+    address: SocketAddr,
+    up: u64,
+    down: u64,
+) -> Result<()> {
     signals::check()?;
-    let address = SocketAddr::new(to, port);
-    let exchange = || -> io::Result<()> {
+    let exchanged = || -> io::Result<()> {
         let listener = server.socket(|| TcpListener::bind(address))?;
         let mut asking = client.socket(|| TcpStream::connect_timeout(&address, LIMIT))?;
         // The connection stands, so this returns at once.
@@ -60,27 +70,36 @@ fn transfer(client: &Namespace, server: &Namespace, to: IpAddr, port: u16, bytes
             stream.set_read_timeout(Some(LIMIT))?;
             stream.set_write_timeout(Some(LIMIT))?;
         }
-        asking.write_all(b"GET / please\n")?;
-        answering.read_exact(&mut [0; 13])?;
-        let sent = thread::scope(|scope| {
+        let (asked, answered) = thread::scope(|scope| {
             // Moved, so that it is closed once all is sent.
-            let sender = scope.spawn(move || answering.write_all(&vec![b'x'; bytes]));
-            let received = io::copy(&mut asking, &mut io::sink());
-            let sent = sender
+            let answer = scope.spawn(move || {
+                let asked = io::copy(&mut (&answering).take(up), &mut io::sink())?;
+                answering.write_all(&bytes(down)?)?;
+                Ok(asked)
+            });
+            let question = bytes(up).and_then(|question| asking.write_all(&question));
+            let answered = question.and_then(|()| io::copy(&mut asking, &mut io::sink()));
+            let asked = answer
                 .join()
-                .unwrap_or_else(|_| Err(io::Error::other("the sender panicked")));
-            received.and_then(|count| sent.map(|()| count))
+                .unwrap_or_else(|_| Err(io::Error::other("the server panicked")));
+            asked.and_then(|asked| answered.map(|answered| (asked, answered)))
         })?;
-        if sent != bytes as u64 {
-            return Err(io::Error::other(format!("{sent} of {bytes} bytes arrived")));
+        if (asked, answered) != (up, down) {
+            return Err(io::Error::other(format!(
+                "{asked} of {up} bytes arrived there, {answered} of {down} here"
+            )));
         }
         Ok(())
     };
-    exchange().with_context(|| format!("sending {bytes} bytes over TCP from {address}"))
+    exchanged().with_context(|| format!("sending {up} bytes over TCP to {address} and {down} back"))
+}
+
+fn bytes(count: u64) -> io::Result<Vec<u8>> {
+    Ok(vec![b'x'; usize::try_from(count).map_err(io::Error::other)?])
 }
 
 /// A connection that nobody listens for.
-fn refused(client: &Namespace, to: IpAddr, port: u16) -> Result<()> {
+pub(super) fn refused(client: &Namespace, to: IpAddr, port: u16) -> Result<()> {
     signals::check()?;
     let address = SocketAddr::new(to, port);
     match client.socket(|| TcpStream::connect_timeout(&address, LIMIT)) {
@@ -92,6 +111,18 @@ fn refused(client: &Namespace, to: IpAddr, port: u16) -> Result<()> {
 
 /// One datagram there, one back.
 fn question(client: &Namespace, server: &Namespace, to: IpAddr, port: u16, bytes: usize) -> Result<()> {
+    questions(client, server, to, port, bytes, 1)
+}
+
+/// As many datagrams there and back, one after the other, over one socket.
+pub(super) fn questions(
+    client: &Namespace,
+    server: &Namespace,
+    to: IpAddr,
+    port: u16,
+    bytes: usize,
+    count: usize,
+) -> Result<()> {
     signals::check()?;
     let address = SocketAddr::new(to, port);
     let any = SocketAddr::new(
@@ -109,13 +140,15 @@ fn question(client: &Namespace, server: &Namespace, to: IpAddr, port: u16, bytes
             socket.set_read_timeout(Some(LIMIT))?;
         }
         let mut buffer = vec![0; bytes];
-        asking.send(&buffer)?;
-        let (length, from) = answering.recv_from(&mut buffer)?;
-        answering.send_to(buffer.get(..length).unwrap_or_default(), from)?;
-        asking.recv(&mut buffer)?;
+        for _ in 0..count {
+            asking.send(&buffer)?;
+            let (length, from) = answering.recv_from(&mut buffer)?;
+            answering.send_to(buffer.get(..length).unwrap_or_default(), from)?;
+            asking.recv(&mut buffer)?;
+        }
         Ok(())
     };
-    exchange().with_context(|| format!("exchanging datagrams of {bytes} bytes with {address}"))
+    exchange().with_context(|| format!("exchanging {count} datagrams of {bytes} bytes with {address}"))
 }
 
 fn ping(from: &Namespace, to: IpAddr) -> Result<()> {
