@@ -245,6 +245,22 @@ impl Engine {
         }
     }
 
+    /// Takes over changed settings. What is remembered stays, as far as there is room; the hits of the allow-list
+    /// start anew.
+    pub fn reconfigure(&mut self, config: &Config) {
+        let old = std::mem::replace(self, Self::new(config));
+        self.batch = old.batch;
+        self.contacts.adopt(old.contacts);
+        self.roles.adopt(old.roles);
+        self.episodes.visibility = old.episodes.visibility;
+        self.episodes.findings.clone_from(&old.episodes.findings);
+        self.episodes.adopt(old.episodes);
+        self.episodes.allow_hits.clear();
+        self.detectors.adopt(old.detectors);
+        self.watermark_ns = old.watermark_ns;
+        self.next_tick_ns = old.next_tick_ns;
+    }
+
     /// Takes one slice; `unicast` is false if its responder is a multicast or broadcast address. Nothing is
     /// decided before [`Engine::advance`].
     pub fn feed(&mut self, slice: &Slice, direction: Direction, unicast: bool) {

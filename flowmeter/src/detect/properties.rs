@@ -282,6 +282,37 @@ fn an_episode_starts_is_updated_at_doubling_and_ends() {
 }
 
 #[test]
+fn changed_settings_hold_at_once_and_nothing_is_forgotten() {
+    let mut wire = Wire::new();
+    (0..12).for_each(|n| wire.refused(f64::from(n), "10.0.0.5", "10.0.0.9", 100 + n));
+    (0..12).for_each(|n| wire.refused(100.0 + f64::from(n), "10.0.0.6", "10.0.0.9", 100 + n));
+    (12..30).for_each(|n| wire.refused(200.0 + f64::from(n), "10.0.0.5", "10.0.0.9", 100 + n));
+    let (before, after) = (config(&[]), config(&["detect.port_scan.targets=20"]));
+    let mut engine = Engine::new(&before);
+    let mut findings = Vec::new();
+    wire.slices(&before, Duration::from_secs(10), |end_ns, slices| {
+        feed(&mut engine, &before, &slices);
+        engine.advance(end_ns);
+        findings.append(&mut engine.drain());
+        if findings.len() == 1 {
+            engine.reconfigure(&after);
+        }
+    });
+    let told: Vec<_> = findings
+        .iter()
+        .map(|finding| (finding.source.unwrap().to_string(), finding.phase))
+        .collect();
+    // Twelve ports are too few for the second host now; the first goes on where it was.
+    assert_eq!(
+        told,
+        [
+            ("10.0.0.5".to_owned(), Phase::Start),
+            ("10.0.0.5".to_owned(), Phase::Update)
+        ]
+    );
+}
+
+#[test]
 fn the_allow_list_counts_what_it_keeps_back() {
     let config = config(&[
         "detect.allow=[{ports=[9]}, {findings=[\"possible_lateral_movement\"], destination=[\"10.0.9.0/24\"]}]",

@@ -1,22 +1,20 @@
 //! Connections as detectors see them: slices put together, with an outcome that is final as far as one can be.
 
-use std::{
-    cmp::Reverse,
-    collections::{BinaryHeap, VecDeque},
-    net::IpAddr,
-};
+mod due;
+mod seen;
+
+use std::net::IpAddr;
 
 use flowmeter_common::flow::{protocol, tcp_flags};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    sketch::hash,
-    table::{Entry, Table},
-};
+use super::table::{Entry, Table};
 use crate::{
     enrich::Direction,
-    flow::{EndReason, InitiatorBasis, Outcome, Slice},
+    flow::{EndReason, InitiatorBasis, Outcome},
 };
+use due::Due;
+pub(super) use seen::Seen;
 
 /// How long an attempt may wait for its answer: the first SYN and one retransmission (RFC 6298: 1 s, then 2 s).
 const GRACE_NS: u64 = 3_000_000_000;
@@ -228,151 +226,6 @@ pub(super) struct Traffic {
     pub(super) last_ns: u64,
 }
 
-/// A slice, cut down to what is needed here: batches are sorted.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Seen {
-    /// When what is new in it began.
-    pub(super) time_ns: u64,
-    contact: u64,
-    reverse: u64,
-    source: IpAddr,
-    target: IpAddr,
-    source_port: u16,
-    port: u16,
-    protocol: u8,
-    direction: u8,
-    unicast: bool,
-    basis: InitiatorBasis,
-    outcome: Outcome,
-    ifindex: u32,
-    id: u64,
-    start_ns: u64,
-    first_ns: u64,
-    last_ns: u64,
-    sent: Sum,
-    received: Sum,
-    sent_flags: u8,
-    received_flags: u8,
-    first_flags: u8,
-    end: Option<EndReason>,
-}
-
-impl Seen {
-    pub(super) fn new(slice: &Slice, direction: Direction, unicast: bool) -> Self {
-        let (forward, reverse) = (&slice.forward, &slice.reverse);
-        let flags = |flags: u32| u8::try_from(flags & 0xff).unwrap_or(0);
-        let first_ns = [forward, reverse]
-            .into_iter()
-            .filter(|counters| counters.packets > 0)
-            .map(|counters| counters.first_ns)
-            .min();
-        let (a, b) = (
-            (slice.initiator.ip, slice.initiator.port),
-            (slice.responder.ip, slice.responder.port),
-        );
-        let (source_port, port) = match slice.protocol {
-            protocol::ICMP | protocol::ICMPV6 => (0, slice.initiator.port),
-            _ => (slice.initiator.port, slice.responder.port),
-        };
-        Self {
-            time_ns: first_ns.unwrap_or(slice.last_ns).max(slice.start_ns),
-            contact: hash(0, &(slice.protocol, a, b)),
-            reverse: hash(0, &(slice.protocol, b, a)),
-            source: slice.initiator.ip,
-            target: slice.responder.ip,
-            source_port,
-            port,
-            protocol: slice.protocol,
-            direction: match direction {
-                Direction::InternalToInternal => 0,
-                Direction::InternalToExternal => 1,
-                Direction::ExternalToInternal => 2,
-                Direction::ExternalToExternal => 3,
-            },
-            unicast: unicast
-                && is_host(slice.responder.ip)
-                && is_host(slice.initiator.ip)
-                && slice.initiator.ip != slice.responder.ip,
-            basis: slice.basis,
-            outcome: slice.outcome,
-            ifindex: slice.ifindex,
-            id: slice.id,
-            start_ns: slice.start_ns,
-            first_ns: first_ns.unwrap_or(slice.last_ns),
-            last_ns: slice.last_ns,
-            sent: Sum {
-                packets: forward.packets,
-                bytes: forward.l3_bytes,
-            },
-            received: Sum {
-                packets: reverse.packets,
-                bytes: reverse.l3_bytes,
-            },
-            sent_flags: flags(forward.tcp_flags),
-            received_flags: flags(reverse.tcp_flags),
-            first_flags: forward.first_tcp_flags,
-            end: slice.end,
-        }
-    }
-
-    /// The order in which a batch is gone through, whatever order it came in.
-    pub(super) fn order(&self) -> (u64, u64, u32, u64, bool) {
-        (
-            self.time_ns,
-            self.id,
-            self.ifindex,
-            self.last_ns,
-            self.end.is_some(),
-        )
-    }
-}
-
-/// An address that stands for a host that somebody can reach.
-fn is_host(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => {
-            !(ip.is_unspecified()
-                || ip.is_loopback()
-                || ip.is_link_local()
-                || ip.is_broadcast()
-                || ip.is_multicast())
-        }
-        IpAddr::V6(ip) => {
-            !(ip.is_unspecified() || ip.is_loopback() || ip.is_unicast_link_local() || ip.is_multicast())
-        }
-    }
-}
-
-/// Keys by when something is due for them. Nearly all come in the order of time; the others are few.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Due {
-    ordered: VecDeque<(u64, u64)>,
-    late: BinaryHeap<Reverse<(u64, u64)>>,
-}
-
-impl Due {
-    fn push(&mut self, due_ns: u64, key: u64) {
-        match self.ordered.back() {
-            Some((last_ns, _)) if due_ns < *last_ns => self.late.push(Reverse((due_ns, key))),
-            _ => self.ordered.push_back((due_ns, key)),
-        }
-    }
-
-    /// The next that is due by `now_ns`.
-    fn pop(&mut self, now_ns: u64) -> Option<(u64, u64)> {
-        let ordered = self.ordered.front().copied();
-        let late = self.late.peek().map(|Reverse(late)| *late);
-        match (ordered, late) {
-            (Some(first), Some(late)) if late < first => {
-                (late.0 <= now_ns).then(|| self.late.pop()).map(|_| late)
-            }
-            (Some(first), _) => (first.0 <= now_ns).then(|| self.ordered.pop_front()).flatten(),
-            (None, Some(late)) => (late.0 <= now_ns).then(|| self.late.pop()).map(|_| late),
-            (None, None) => None,
-        }
-    }
-}
-
 /// The running connections, and those that wait for an outcome.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Contacts {
@@ -391,7 +244,7 @@ impl Contacts {
     pub(super) fn new(bytes: u64) -> Self {
         Self {
             // Each may stand in both queues, which grow by doubling.
-            table: Table::with_bytes(bytes, 4 * size_of::<Reverse<(u64, u64)>>()),
+            table: Table::with_bytes(bytes, 4 * size_of::<(u64, u64)>()),
             waiting: Due::default(),
             forgetting: Due::default(),
             flags_known: false,
@@ -600,13 +453,5 @@ impl Contact {
             Outcome::Accepted
         };
         self.verdict = self.judge(outcome, true, flags_known);
-    }
-}
-
-impl Seen {
-    /// A TCP handshake's start is in sight, or what stands in its place in a scan; or flags are unknown.
-    fn opens(&self) -> bool {
-        let both = self.sent_flags | self.received_flags;
-        both & tcp_flags::SYN != 0 || self.first_flags & tcp_flags::ACK == 0
     }
 }

@@ -1,0 +1,135 @@
+//! A slice as the engine keeps it until it is advanced over.
+
+use std::net::IpAddr;
+
+use flowmeter_common::flow::{protocol, tcp_flags};
+
+use super::Sum;
+use crate::{
+    detect::sketch::hash,
+    enrich::Direction,
+    flow::{EndReason, InitiatorBasis, Outcome, Slice},
+};
+
+/// A slice, cut down to what is needed here: batches are sorted.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::detect) struct Seen {
+    /// When what is new in it began.
+    pub(in crate::detect) time_ns: u64,
+    pub(super) contact: u64,
+    pub(super) reverse: u64,
+    pub(super) source: IpAddr,
+    pub(super) target: IpAddr,
+    pub(super) source_port: u16,
+    pub(super) port: u16,
+    pub(super) protocol: u8,
+    pub(super) direction: u8,
+    pub(super) unicast: bool,
+    pub(super) basis: InitiatorBasis,
+    pub(super) outcome: Outcome,
+    pub(super) ifindex: u32,
+    pub(super) id: u64,
+    pub(super) start_ns: u64,
+    pub(super) first_ns: u64,
+    pub(super) last_ns: u64,
+    pub(super) sent: Sum,
+    pub(super) received: Sum,
+    pub(super) sent_flags: u8,
+    pub(super) received_flags: u8,
+    pub(super) first_flags: u8,
+    pub(super) end: Option<EndReason>,
+}
+
+impl Seen {
+    pub(in crate::detect) fn new(slice: &Slice, direction: Direction, unicast: bool) -> Self {
+        let (forward, reverse) = (&slice.forward, &slice.reverse);
+        let flags = |flags: u32| u8::try_from(flags & 0xff).unwrap_or(0);
+        let first_ns = [forward, reverse]
+            .into_iter()
+            .filter(|counters| counters.packets > 0)
+            .map(|counters| counters.first_ns)
+            .min();
+        let (a, b) = (
+            (slice.initiator.ip, slice.initiator.port),
+            (slice.responder.ip, slice.responder.port),
+        );
+        let (source_port, port) = match slice.protocol {
+            protocol::ICMP | protocol::ICMPV6 => (0, slice.initiator.port),
+            _ => (slice.initiator.port, slice.responder.port),
+        };
+        Self {
+            time_ns: first_ns.unwrap_or(slice.last_ns).max(slice.start_ns),
+            contact: hash(0, &(slice.protocol, a, b)),
+            reverse: hash(0, &(slice.protocol, b, a)),
+            source: slice.initiator.ip,
+            target: slice.responder.ip,
+            source_port,
+            port,
+            protocol: slice.protocol,
+            direction: match direction {
+                Direction::InternalToInternal => 0,
+                Direction::InternalToExternal => 1,
+                Direction::ExternalToInternal => 2,
+                Direction::ExternalToExternal => 3,
+            },
+            unicast: unicast
+                && is_host(slice.responder.ip)
+                && is_host(slice.initiator.ip)
+                && slice.initiator.ip != slice.responder.ip,
+            basis: slice.basis,
+            outcome: slice.outcome,
+            ifindex: slice.ifindex,
+            id: slice.id,
+            start_ns: slice.start_ns,
+            first_ns: first_ns.unwrap_or(slice.last_ns),
+            last_ns: slice.last_ns,
+            sent: Sum {
+                packets: forward.packets,
+                bytes: forward.l3_bytes,
+            },
+            received: Sum {
+                packets: reverse.packets,
+                bytes: reverse.l3_bytes,
+            },
+            sent_flags: flags(forward.tcp_flags),
+            received_flags: flags(reverse.tcp_flags),
+            first_flags: forward.first_tcp_flags,
+            end: slice.end,
+        }
+    }
+
+    /// The order in which a batch is gone through, whatever order it came in.
+    pub(in crate::detect) fn order(&self) -> (u64, u64, u32, u64, bool) {
+        (
+            self.time_ns,
+            self.id,
+            self.ifindex,
+            self.last_ns,
+            self.end.is_some(),
+        )
+    }
+}
+
+/// An address that stands for a host that somebody can reach.
+fn is_host(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => {
+            !(ip.is_unspecified()
+                || ip.is_loopback()
+                || ip.is_link_local()
+                || ip.is_broadcast()
+                || ip.is_multicast())
+        }
+        IpAddr::V6(ip) => {
+            !(ip.is_unspecified() || ip.is_loopback() || ip.is_unicast_link_local() || ip.is_multicast())
+        }
+    }
+}
+
+impl Seen {
+    /// A TCP handshake's start is in sight, or what stands in its place in a scan; or flags are unknown.
+    pub(super) fn opens(&self) -> bool {
+        let both = self.sent_flags | self.received_flags;
+        both & tcp_flags::SYN != 0 || self.first_flags & tcp_flags::ACK == 0
+    }
+}
