@@ -297,8 +297,7 @@ impl Pipeline {
                 if let Some(summary) = &mut self.summary {
                     summary.add(slice, &enriched);
                 }
-                self.writer
-                    .any_flow(slice, &enriched, name(names, slice.ifindex));
+                self.writer.any_flow(slice, &enriched, name(names, slice.ifindex));
             }
             let interface = statistics.entry(slice.ifindex).or_default();
             if self.budget.flows() == Flows::FindingsOnly {

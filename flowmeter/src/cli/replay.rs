@@ -108,7 +108,11 @@ impl Replay {
         put("--interval", "capture.interval", self.interval.map(duration));
         put("--internal-networks", "networks.internal", networks);
         // Nobody has to carry the lines at once, whatever the running agent is told; and its files are its own.
-        put("--flows", "output.flows", Some(name(&self.flows.unwrap_or(Flows::All))));
+        put(
+            "--flows",
+            "output.flows",
+            Some(name(&self.flows.unwrap_or(Flows::All))),
+        );
         put("--output", "output.path", Some(self.destination().into()));
         put("replay", "output.all_flows_path", Some("".into()));
         // Nothing here was sampled by this program, whatever the agent does.

@@ -153,7 +153,8 @@ impl Config {
             return problem("output.path", "is empty: give a file, or - for standard output");
         }
         let all_flows = &output.all_flows_path;
-        if all_flows.as_os_str() == "-" || (*all_flows == output.path && !output.path.as_os_str().is_empty()) {
+        if all_flows.as_os_str() == "-" || (*all_flows == output.path && !output.path.as_os_str().is_empty())
+        {
             return problem(
                 "output.all_flows_path",
                 format!("`{}` is no file beside output.path", all_flows.display()),

@@ -1,10 +1,6 @@
 //! When an entry of `detect.allow` holds: from, until, and windows of a week.
 
-use jiff::{
-    Timestamp,
-    civil::Date,
-    tz::TimeZone,
-};
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
 use super::detect::Allow;
 
@@ -142,4 +138,107 @@ fn minute(text: &str) -> Option<u16> {
     };
     let (hours, minutes) = (number(hours)?, number(minutes)?);
     (minutes < 60 && (hours < 24 || (hours, minutes) == (24, 0))).then_some(hours * 60 + minutes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allow(from: &str, until: &str, weekly: &[&str]) -> Allow {
+        Allow {
+            from: from.to_owned(),
+            until: until.to_owned(),
+            weekly: weekly.iter().map(|&text| text.to_owned()).collect(),
+            ..Allow::default()
+        }
+    }
+
+    fn holds(allow: &Allow, at: &str) -> bool {
+        let at: Timestamp = at.parse().unwrap();
+        Times::new(allow)
+            .unwrap()
+            .hold(u64::try_from(at.as_nanosecond()).unwrap())
+    }
+
+    #[test]
+    fn days_and_times_are_from_their_start_on_and_until_it() {
+        for (from, until, at, expected) in [
+            ("", "", "1970-01-01T00:00:00Z", true),
+            ("2026-12-01", "", "2026-11-30T23:59:59.999999999Z", false),
+            ("2026-12-01", "", "2026-12-01T00:00:00Z", true),
+            ("", "2026-12-01", "2026-11-30T23:59:59.999999999Z", true),
+            ("", "2026-12-01", "2026-12-01T00:00:00Z", false),
+            (
+                "2026-12-01T22:00:00+01:00",
+                "2026-12-02",
+                "2026-12-01T20:59:59Z",
+                false,
+            ),
+            (
+                "2026-12-01T22:00:00+01:00",
+                "2026-12-02",
+                "2026-12-01T21:00:00Z",
+                true,
+            ),
+        ] {
+            assert_eq!(
+                holds(&allow(from, until, &[]), at),
+                expected,
+                "{from} {until} {at}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_window_of_a_week_runs_over_midnight_and_over_the_end_of_the_week() {
+        // 2026-11-28 is a Saturday.
+        for (weekly, at, expected) in [
+            ("Sat 22:00-04:00", "2026-11-28T21:59:59Z", false),
+            ("Sat 22:00-04:00", "2026-11-28T22:00:00Z", true),
+            ("Sat 22:00-04:00", "2026-11-29T03:59:59Z", true),
+            ("Sat 22:00-04:00", "2026-11-29T04:00:00Z", false),
+            ("Sat 22:00-04:00", "2026-11-29T22:30:00Z", false),
+            ("sun 23:00-01:00", "2026-11-30T00:30:00Z", true),
+            ("Mon-Fri 01:00-02:30", "2026-11-27T02:29:59Z", true),
+            ("Mon-Fri 01:00-02:30", "2026-11-28T02:00:00Z", false),
+            ("Sat-Mon 00:00-24:00", "2026-11-30T23:59:59Z", true),
+            ("Sat-Mon 00:00-24:00", "2026-12-01T00:00:00Z", false),
+            ("Sat-Mon 00:00-24:00", "2026-11-27T23:59:59Z", false),
+            ("Tue 12:00-12:00", "2026-12-02T11:59:59Z", true),
+        ] {
+            assert_eq!(holds(&allow("", "", &[weekly]), at), expected, "{weekly} {at}");
+        }
+        let two = allow("2026-11-28", "", &["Fri 10:00-11:00", "Sat 10:00-11:00"]);
+        assert!(holds(&two, "2026-11-28T10:30:00Z"));
+        assert!(!holds(&two, "2026-11-27T10:30:00Z"), "before it begins");
+    }
+
+    #[test]
+    fn what_cannot_be_understood_is_told() {
+        for (from, until, weekly, expected) in [
+            ("tomorrow", "", "", "from: `tomorrow` is not a date"),
+            (
+                "",
+                "2026-12-01T22:00",
+                "",
+                "until: `2026-12-01T22:00` is not a date",
+            ),
+            (
+                "2026-12-02",
+                "2026-12-01",
+                "",
+                "from: `2026-12-02` is not before until",
+            ),
+            ("", "", "Sat", "weekly: `Sat` is not a window"),
+            ("", "", "Sat 25:00-26:00", "is not a window"),
+            ("", "", "Sat 24:01-25:00", "is not a window"),
+            ("", "", "Sat 2:00-4:00", "is not a window"),
+            ("", "", "Xyz 02:00-04:00", "is not a window"),
+            ("", "", "Sat 02:00-04:60", "is not a window"),
+        ] {
+            let weekly: Vec<&str> = (!weekly.is_empty()).then_some(weekly).into_iter().collect();
+            let error = Times::new(&allow(from, until, &weekly)).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
 }

@@ -82,12 +82,7 @@ impl Budget {
 
     /// Takes out of `slices` what finds no line of its own, and merges it into the summaries that are returned.
     /// `told`: lines that the interval needs besides. Nothing may wait.
-    pub fn split(
-        &mut self,
-        slices: &mut Vec<Slice>,
-        enricher: &Enricher,
-        told: usize,
-    ) -> &[FlowSummary] {
+    pub fn split(&mut self, slices: &mut Vec<Slice>, enricher: &Enricher, told: usize) -> &[FlowSummary] {
         self.waiting.summaries.clear();
         let lines = self.lines().saturating_sub(told);
         if self.flows == Flows::Budget && slices.len() > lines {

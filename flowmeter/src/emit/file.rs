@@ -74,20 +74,21 @@ struct Rotation {
     bytes: u64,
     age: Duration,
     minimum: Duration,
+    rest: Duration,
     keep: u32,
     /// Of the present file, or of the last failed attempt.
     started: Instant,
     /// When the file was written last, as far as a flush has told.
     written: Instant,
-    rest: Rest,
+    resting: Resting,
     old: Option<(File, Instant)>,
 }
 
 /// What is done to a file before its rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Rest {
-    None,
-    /// Lines are kept in memory until it has rested for [`REST`].
+enum Resting {
+    No,
+    /// Lines are kept in memory until it has rested for `rest`.
     Kept,
     /// They were too many: it is rotated at once.
     Broken,
@@ -122,10 +123,11 @@ impl EventFile {
                 bytes: output.rotate_bytes,
                 age: output.rotate_age,
                 minimum: MIN_ROTATION,
+                rest: REST,
                 keep: output.keep,
                 started: now,
                 written: now,
-                rest: Rest::None,
+                resting: Resting::No,
                 old: None,
             }),
             account: FileAccount::default(),
@@ -165,9 +167,9 @@ impl EventFile {
         self.account.lines += 1;
         if !self.held && self.failing_since.is_none() && self.lines.pending() >= WRITE_BYTES {
             match &mut self.rotation {
-                Some(rotation) if rotation.rest == Rest::Kept => {
+                Some(rotation) if rotation.resting == Resting::Kept => {
                     if self.lines.pending() >= self.retry_bytes {
-                        rotation.rest = Rest::Broken;
+                        rotation.resting = Resting::Broken;
                         self.write();
                     }
                 }
@@ -194,7 +196,10 @@ impl EventFile {
         if self.failing_since.is_none() {
             self.rotate_if_due(now);
         }
-        let resting = self.rotation.as_ref().is_some_and(|rotation| rotation.rest == Rest::Kept);
+        let resting = self
+            .rotation
+            .as_ref()
+            .is_some_and(|rotation| rotation.resting == Resting::Kept);
         if !resting {
             self.write();
         }
@@ -312,11 +317,11 @@ impl EventFile {
         if size == 0 || age < rotation.minimum || (size < rotation.bytes && age < rotation.age) {
             return;
         }
-        if rotation.rest != Rest::Broken && now.duration_since(written) < REST {
-            rotation.rest = Rest::Kept;
+        if rotation.resting != Resting::Broken && now.duration_since(written) < rotation.rest {
+            rotation.resting = Resting::Kept;
             return;
         }
-        rotation.rest = Rest::None;
+        rotation.resting = Resting::No;
         // Also after a failure: the next attempt comes after the minimum time, not at every flush.
         rotation.started = now;
         match file.rotate(rotation.keep) {

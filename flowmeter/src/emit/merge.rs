@@ -125,17 +125,10 @@ impl Merger {
         self.items.clear();
         self.items
             .extend(slices.iter().enumerate().map(|(index, slice)| Item {
-                point: (
-                    slice.ifindex,
-                    slice.initiator_egress,
-                    enricher.perimeter(slice).0,
-                ),
+                point: (slice.ifindex, slice.initiator_egress, enricher.perimeter(slice).0),
                 source: slice.initiator.ip,
                 destination: slice.responder.ip,
-                service: (
-                    slice.protocol,
-                    has_ports(slice).then_some(slice.responder.port),
-                ),
+                service: (slice.protocol, has_ports(slice).then_some(slice.responder.port)),
                 index,
                 taken: false,
             }));
@@ -154,8 +147,7 @@ impl Merger {
 
     /// Finds the groups of `least` flows and more.
     fn group(&mut self, by: By, least: usize) {
-        self.items
-            .sort_unstable_by_key(|item| (item.key(by), item.index));
+        self.items.sort_unstable_by_key(|item| (item.key(by), item.index));
         self.groups.clear();
         let mut start = 0;
         for group in self.items.chunk_by(|a, b| a.key(by) == b.key(by)) {
@@ -173,12 +165,7 @@ impl Merger {
             for item in items.iter_mut() {
                 item.taken = true;
             }
-            out.extend(summary(
-                items,
-                slices,
-                &mut self.addresses,
-                &mut self.services,
-            ));
+            out.extend(summary(items, slices, &mut self.addresses, &mut self.services));
         }
         self.items.retain(|item| !item.taken);
     }
@@ -196,10 +183,7 @@ fn summary(
     let (destination, destinations) = distinct(addresses, items.iter().map(|item| item.destination));
     let (service, service_count) = distinct(services, items.iter().map(|item| item.service));
     let first = items.first()?.service.0;
-    let protocol = items
-        .iter()
-        .all(|item| item.service.0 == first)
-        .then_some(first);
+    let protocol = items.iter().all(|item| item.service.0 == first).then_some(first);
     let mut summary = FlowSummary {
         ifindex,
         initiator_egress,

@@ -129,10 +129,7 @@ impl<'a> SummaryEvent<'a> {
                 },
                 start: Nanoseconds(summary.first_ns),
                 end: Nanoseconds(summary.last_ns),
-                duration: Duration::new(
-                    summary.last_ns.saturating_sub(summary.first_ns),
-                    encoder.schema,
-                ),
+                duration: Duration::new(summary.last_ns.saturating_sub(summary.first_ns), encoder.schema),
             },
             ecs: encoder.ecs_version(),
             collector: encoder.wazuh4(Named {

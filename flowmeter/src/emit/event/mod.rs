@@ -104,10 +104,7 @@ impl Encoder {
         interface: &'a str,
         out: &mut Vec<u8>,
     ) -> serde_json::Result<()> {
-        serde_json::to_writer(
-            out,
-            &merged::SummaryEvent::new(self, summary, service, interface),
-        )
+        serde_json::to_writer(out, &merged::SummaryEvent::new(self, summary, service, interface))
     }
 
     /// Appends one finding event, without its line end. Its time is that of the last evidence.

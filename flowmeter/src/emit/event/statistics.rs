@@ -319,7 +319,12 @@ impl<'a> Statistics<'a> {
                 packets: count(interface.exported.packets),
                 wire_bytes: count(interface.exported.wire_bytes),
                 bytes: count(interface.exported_l3_bytes),
-                events: count(interface.exported_slices - interface.summarised_slices + interface.summaries),
+                events: count(
+                    interface
+                        .exported_slices
+                        .saturating_sub(interface.summarised_slices)
+                        .saturating_add(interface.summaries),
+                ),
             },
             summarised: Summarised {
                 packets: count(interface.summarised.packets),
@@ -357,10 +362,7 @@ impl<'a> Statistics<'a> {
                 allow_hits: facts.allow_hits,
             }),
             output: Output::new(encoder, &output.file),
-            all_flows: output
-                .all_flows
-                .as_ref()
-                .map(|file| Output::new(encoder, file)),
+            all_flows: output.all_flows.as_ref().map(|file| Output::new(encoder, file)),
             spill: Spill::new(encoder, interface.ifindex, facts.spill),
         }
     }
