@@ -38,6 +38,7 @@ async fn agent(loaded: Loaded, sources: &Sources, duration: Option<Duration>) ->
     let mut hangup = signal(SignalKind::hangup())?;
     let mut config = loaded.config;
     let mut pipeline = Pipeline::new(&config)?;
+    pipeline.spread();
     if !config.detect.state.as_os_str().is_empty() {
         pipeline.remember(&config.detect.state)?;
     }
@@ -62,6 +63,7 @@ async fn agent(loaded: Loaded, sources: &Sources, duration: Option<Duration>) ->
     };
     tokio::pin!(end);
     loop {
+        let next_lines = pipeline.next_lines();
         tokio::select! {
             _ = ticker.tick() => {
                 let begun = Instant::now();
@@ -76,6 +78,9 @@ async fn agent(loaded: Loaded, sources: &Sources, duration: Option<Duration>) ->
                         begun.elapsed(), config.capture.interval
                     );
                 }
+            }
+            () = sleep_until(next_lines.map_or(started, Instant::from_std)), if next_lines.is_some() => {
+                pipeline.pace(std::time::Instant::now(), meter.names())?;
             }
             ready = notices.readable_mut() => {
                 let mut guard = ready?;

@@ -121,12 +121,13 @@ pub struct Run {
         help_heading = "Events"
     )]
     pub internal_networks: Option<Vec<IpNet>>,
-    /// Which flows are written [default: all]
+    /// Which flows are written: all, as many as the Wazuh agent carries and the others merged, or
+    /// none [default: budget]
     #[arg(
         long,
         value_enum,
         hide_possible_values = true,
-        value_name = "all",
+        value_name = "all|budget|findings-only",
         help_heading = "Events"
     )]
     pub flows: Option<Flows>,

@@ -189,11 +189,39 @@ pub struct InterfaceStatistics {
     pub start_ns: u64,
     pub end_ns: u64,
     pub counters: InterfaceCounters,
-    /// Sum over the slices that were written for this interface.
+    /// Sum over the slices that are in events of this interface.
     pub exported: Count,
     pub exported_l3_bytes: u64,
-    /// Slices written.
     pub exported_slices: u64,
+    /// The part of them that is in summaries.
+    pub summarised: Count,
+    pub summarised_slices: u64,
+    pub summaries: u64,
+    /// Sum over the slices that are in no event: only findings are wanted.
+    pub left_out: Count,
+    pub left_out_slices: u64,
+}
+
+impl InterfaceStatistics {
+    /// Adds those of a later interval of the same interface.
+    pub fn merge(&mut self, later: &Self) {
+        self.end_ns = later.end_ns;
+        self.interface.clone_from(&later.interface);
+        self.counters.merge(&later.counters);
+        for (sum, count) in [
+            (&mut self.exported, later.exported),
+            (&mut self.summarised, later.summarised),
+            (&mut self.left_out, later.left_out),
+        ] {
+            sum.packets += count.packets;
+            sum.wire_bytes += count.wire_bytes;
+        }
+        self.exported_l3_bytes += later.exported_l3_bytes;
+        self.exported_slices += later.exported_slices;
+        self.summarised_slices += later.summarised_slices;
+        self.summaries += later.summaries;
+        self.left_out_slices += later.left_out_slices;
+    }
 }
 
 /// An address as the flow key holds it, to what people read.

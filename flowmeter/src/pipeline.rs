@@ -11,9 +11,9 @@ use anyhow::{Context as _, Result};
 use flowmeter_common::{InterfaceCounters, SpillCounters, SpillKey, Uncounted};
 
 use crate::{
-    config::Config,
+    config::{Config, Flows},
     detect::Engine,
-    emit::{Closed, EventWriter, FileAccount, IntervalFacts, Summary},
+    emit::{Budget, Closed, EventWriter, FileAccount, IntervalFacts, Summary},
     enrich::{Cast, Enricher},
     flow::{Batch, InterfaceStatistics, Slice},
     state,
@@ -34,6 +34,7 @@ pub struct Pipeline {
     /// Where the engine's memory is kept over restarts, and when it was saved last.
     memory: Option<(PathBuf, Instant)>,
     writer: EventWriter,
+    budget: Budget,
     /// Of the interval that runs: ends of evicted connections while it runs, all of it when it closes.
     slices: Vec<Slice>,
     counters: BTreeMap<u32, InterfaceCounters>,
@@ -55,6 +56,7 @@ impl Pipeline {
             engine: Some(Engine::new(config)),
             memory: None,
             writer: EventWriter::open(config, Instant::now())?,
+            budget: Budget::new(config),
             slices: Vec::new(),
             counters: BTreeMap::new(),
             spill: Vec::new(),
@@ -108,6 +110,27 @@ impl Pipeline {
         &mut self.writer
     }
 
+    /// Spreads the lines of an interval over the time until the next one ends, if they are under a budget: from now on
+    /// [`Pipeline::pace`] has to be called.
+    pub const fn spread(&mut self) {
+        self.budget.pace(true);
+    }
+
+    /// When [`Pipeline::pace`] has lines to write; `None` while there are none.
+    pub fn next_lines(&self) -> Option<Instant> {
+        self.budget.next()
+    }
+
+    /// Writes the lines that are due.
+    ///
+    /// # Errors
+    /// As [`Pipeline::close_interval`].
+    pub fn pace(&mut self, now: Instant, names: &InterfaceNames) -> Result<(), Closed> {
+        let due = self.budget.due(now);
+        self.write_waiting(due, names);
+        self.writer.flush(now)
+    }
+
     fn save(&mut self) {
         let (Some(engine), Some((path, saved))) = (&self.engine, &mut self.memory) else {
             return;
@@ -137,6 +160,7 @@ impl Pipeline {
         self.enricher = Enricher::new(config)?;
         self.tracker.reconfigure(&config.track);
         self.writer.reconfigure(config);
+        self.budget.reconfigure(config);
         if let Some(engine) = &mut self.engine {
             let learned = engine.snapshot();
             *engine = Engine::new(config);
@@ -198,13 +222,17 @@ impl Pipeline {
         names: &InterfaceNames,
     ) -> Result<(FileAccount, Option<Summary>)> {
         self.tracker.finish(interval.end, &mut self.slices);
+        self.budget.pace(false);
         self.write(interval, names)?;
         self.save();
         Ok((self.writer.finish()?, self.summary))
     }
 
     fn write(&mut self, interval: Range<u64>, names: &InterfaceNames) -> Result<(), Closed> {
-        let name = |ifindex: u32| names.get(&ifindex).map_or("unknown", String::as_str);
+        let now = Instant::now();
+        // Of the interval before, where it had no time: they take up room in this one.
+        let mut lines = self.budget.waiting();
+        self.write_waiting(lines, names);
         let mut statistics: BTreeMap<u32, InterfaceStatistics> = std::mem::take(&mut self.counters)
             .into_iter()
             .map(|(ifindex, counters)| {
@@ -215,34 +243,82 @@ impl Pipeline {
                 (ifindex, counted)
             })
             .collect();
-        if let Some(engine) = &mut self.engine {
-            for slice in &self.slices {
-                let (direction, cast) = self.enricher.perimeter(slice);
-                engine.feed(slice, direction, cast == Cast::Unicast);
-            }
-            for counted in statistics.values() {
-                engine.note_loss(lost(&counted.counters));
-            }
-            engine.advance(interval.end);
-            for finding in engine.drain() {
-                self.writer.finding(&finding);
-                if let Some(summary) = &mut self.summary {
-                    summary.add_finding(&finding);
-                }
-            }
+        lines += self.detect(interval.end, &statistics);
+        self.add_up(&mut statistics, names);
+        if self.budget.flows() == Flows::FindingsOnly {
+            self.slices.clear();
         }
-        for slice in self.slices.drain(..) {
-            let enriched = self.enricher.enrich(&slice);
-            self.writer.flow(&slice, &enriched, name(slice.ifindex));
+        if !self.synthetic {
+            lines += statistics.len();
+        }
+        for summary in self.budget.split(&mut self.slices, &self.enricher, lines) {
+            let exported = statistics.entry(summary.ifindex).or_default();
+            exported.summarised.packets += summary.packets();
+            exported.summarised.wire_bytes += summary.wire_bytes;
+            exported.summarised_slices += summary.flows;
+            exported.summaries += 1;
+        }
+        self.write_statistics(interval, statistics, names);
+        self.budget.queue(&mut self.slices, lines, now);
+        let due = self.budget.due(now);
+        self.write_waiting(due, names);
+        self.writer.flush(now)
+    }
+
+    /// Looks for anomalies and writes what was found; answers with the number of lines.
+    fn detect(&mut self, end_ns: u64, statistics: &BTreeMap<u32, InterfaceStatistics>) -> usize {
+        let Some(engine) = &mut self.engine else {
+            return 0;
+        };
+        for slice in &self.slices {
+            let (direction, cast) = self.enricher.perimeter(slice);
+            engine.feed(slice, direction, cast == Cast::Unicast);
+        }
+        for counted in statistics.values() {
+            engine.note_loss(lost(&counted.counters));
+        }
+        engine.advance(end_ns);
+        let findings = engine.drain();
+        for finding in &findings {
+            self.writer.finding(finding);
             if let Some(summary) = &mut self.summary {
-                summary.add(&slice, &enriched);
+                summary.add_finding(finding);
             }
-            let exported = statistics.entry(slice.ifindex).or_default();
-            exported.exported.packets += slice.packets();
-            exported.exported.wire_bytes += slice.wire_bytes();
-            exported.exported_l3_bytes += slice.l3_bytes();
-            exported.exported_slices += 1;
         }
+        findings.len()
+    }
+
+    /// Adds the slices to the statistics of their interfaces, and to whatever else takes every one.
+    fn add_up(&mut self, statistics: &mut BTreeMap<u32, InterfaceStatistics>, names: &InterfaceNames) {
+        let enriched_here = self.summary.is_some() || self.writer.takes_all_flows();
+        for slice in &self.slices {
+            if enriched_here {
+                let enriched = self.enricher.enrich(slice);
+                if let Some(summary) = &mut self.summary {
+                    summary.add(slice, &enriched);
+                }
+                self.writer.any_flow(slice, &enriched, name(names, slice.ifindex));
+            }
+            let interface = statistics.entry(slice.ifindex).or_default();
+            if self.budget.flows() == Flows::FindingsOnly {
+                interface.left_out.packets += slice.packets();
+                interface.left_out.wire_bytes += slice.wire_bytes();
+                interface.left_out_slices += 1;
+            } else {
+                interface.exported.packets += slice.packets();
+                interface.exported.wire_bytes += slice.wire_bytes();
+                interface.exported_l3_bytes += slice.l3_bytes();
+                interface.exported_slices += 1;
+            }
+        }
+    }
+
+    fn write_statistics(
+        &mut self,
+        interval: Range<u64>,
+        statistics: BTreeMap<u32, InterfaceStatistics>,
+        names: &InterfaceNames,
+    ) {
         let tracked = self.tracker.statistics();
         let tables = self.engine.as_ref().map(Engine::usage).unwrap_or_default();
         let facts = IntervalFacts {
@@ -255,13 +331,13 @@ impl Pipeline {
             allow_hits: self.engine.as_ref().map_or(&[], Engine::allow_hits),
             ..self.facts
         };
-        for (ifindex, statistics) in &mut statistics {
-            statistics.ifindex = *ifindex;
-            name(*ifindex).clone_into(&mut statistics.interface);
+        for (ifindex, mut statistics) in statistics {
+            statistics.ifindex = ifindex;
+            name(names, ifindex).clone_into(&mut statistics.interface);
             statistics.start_ns = interval.start;
             statistics.end_ns = interval.end;
             if !self.synthetic {
-                self.writer.statistics(statistics, &facts);
+                self.writer.statistics(&statistics, &facts);
             }
             if let Some(summary) = &mut self.summary {
                 summary.add_counters(&statistics.counters);
@@ -271,8 +347,26 @@ impl Pipeline {
         self.facts = IntervalFacts::default();
         self.spill.clear();
         self.batches = 0;
-        self.writer.flush(Instant::now())
     }
+
+    /// Writes up to `lines` of the lines that wait.
+    fn write_waiting(&mut self, lines: usize, names: &InterfaceNames) {
+        let (summaries, slices) = self.budget.take(lines);
+        for summary in summaries {
+            let service = summary.protocol.zip(summary.port);
+            let service = service.map(|(protocol, port)| self.enricher.service(protocol, port));
+            self.writer
+                .summary(summary, service, name(names, summary.ifindex));
+        }
+        for slice in slices {
+            let enriched = self.enricher.enrich(slice);
+            self.writer.flow(slice, &enriched, name(names, slice.ifindex));
+        }
+    }
+}
+
+fn name(names: &InterfaceNames, ifindex: u32) -> &str {
+    names.get(&ifindex).map_or("unknown", String::as_str)
 }
 
 fn lost(counters: &InterfaceCounters) -> u64 {

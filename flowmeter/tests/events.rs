@@ -17,7 +17,7 @@ use flowmeter::{
     config::{Config, Schema},
     emit::{
         Encoder, EventWriter, IntervalFacts,
-        event::{OutputFacts, Withheld},
+        event::{FileFacts, OutputFacts, Withheld},
     },
     enrich::Enricher,
     flow::{EndReason, Endpoint, InitiatorBasis, InterfaceStatistics, Outcome, Slice},
@@ -307,6 +307,11 @@ proptest! {
             exported: count(11),
             exported_l3_bytes: amounts[12].0,
             exported_slices: amounts[12].1,
+            summarised: count(13),
+            summarised_slices: amounts[14].0,
+            summaries: amounts[14].1,
+            left_out: count(15),
+            left_out_slices: amounts[16].0,
         };
         let spill: Vec<(SpillKey, SpillCounters)> = spilled
             .iter()
@@ -332,12 +337,16 @@ proptest! {
             spill: &spill,
             ..IntervalFacts::default()
         };
-        let output = OutputFacts {
+        let file = FileFacts {
             lines: amounts[17].0,
             withheld_lines: amounts[17].1,
             pending_bytes: amounts[18].0,
             errors: amounts[18].1,
             last_error: Some("x\"\n"),
+        };
+        let output = OutputFacts {
+            file,
+            all_flows: Some(file),
             withheld: Withheld { lines: amounts[16].1, packets: amounts[19].0, wire_bytes: amounts[19].1 },
         };
         let mut line = Vec::new();
@@ -417,14 +426,16 @@ fn what_is_withheld_stands_in_the_next_statistics_event_that_is_written() {
         ..InterfaceStatistics::default()
     };
     let interval = |writer: &mut EventWriter| {
+        writer.statistics(&interface, &IntervalFacts::default());
         for _ in 0..5 {
             writer.flow(&slice, &enricher.enrich(&slice), "eth0");
         }
-        writer.statistics(&interface, &IntervalFacts::default());
         writer.flush(now).unwrap();
     };
     std::fs::remove_dir_all(&inner).unwrap();
-    // The first interval's lines are in the write buffer when the failure shows; the second's are over the bound.
+    // The first interval's lines are in the write buffer when the failure shows; the second's are over the bound,
+    // its statistics too, which the third's tell with their own. What is withheld of the flows that they tell is in
+    // the next ones.
     interval(&mut writer);
     interval(&mut writer);
     std::fs::create_dir(&inner).unwrap();
@@ -454,7 +465,7 @@ fn what_is_withheld_stands_in_the_next_statistics_event_that_is_written() {
     };
     assert_eq!(
         [withheld(0), withheld(1), withheld(2)],
-        [[0, 0, 0], [6, 15, 900], [0, 0, 0]]
+        [[0, 0, 0], [1, 0, 0], [5, 15, 900]]
     );
     let errors = |index: usize| statistics[index]["output"]["last_error"].as_str();
     assert_eq!(errors(0), None);

@@ -19,10 +19,10 @@ use flowmeter::{
     config::{Config, Schema},
     detect::{self, Baseline, Confidence, Finding, Period, Phase, Reason, Tag, Usage, Visibility},
     emit::{
-        Encoder, IntervalFacts,
-        event::{OutputFacts, Withheld},
+        Encoder, FlowSummary, IntervalFacts, Volume,
+        event::{FileFacts, OutputFacts, Withheld},
     },
-    enrich::Enricher,
+    enrich::{Direction, Enricher},
     flow::{EndReason, Endpoint, InitiatorBasis, InterfaceStatistics, Outcome, Slice},
 };
 use flowmeter_common::{
@@ -247,9 +247,14 @@ fn statistics_line(config: &Config) -> String {
             seen: count(111_555, 57_636_904),
             uncounted,
         },
-        exported: count(10_000, 6_000_000),
-        exported_l3_bytes: 5_860_000,
-        exported_slices: 731,
+        exported: count(9_900, 5_990_000),
+        exported_l3_bytes: 5_851_400,
+        exported_slices: 5_731,
+        summarised: count(5_500, 300_000),
+        summarised_slices: 5_000,
+        summaries: 7,
+        left_out: count(100, 10_000),
+        left_out_slices: 12,
     };
     let mapped = |ip: [u8; 4]| std::net::Ipv4Addr::from(ip).to_ipv6_mapped().octets();
     let spill: Vec<_> = [([203, 0, 113, 9], 2_000), ([198, 51, 100, 4], 500)]
@@ -290,12 +295,19 @@ fn statistics_line(config: &Config) -> String {
         detect_tables: &tables,
         allow_hits: &[3],
     };
-    let output = OutputFacts {
+    let file = FileFacts {
         lines: 120_431,
         withheld_lines: 31,
         pending_bytes: 67_108_000,
         errors: 2,
         last_error: Some("No space left on device (os error 28)"),
+    };
+    let output = OutputFacts {
+        file,
+        all_flows: Some(FileFacts {
+            lines: 1_204_310,
+            ..file
+        }),
         withheld: Withheld {
             lines: 31,
             packets: 410,
@@ -368,6 +380,56 @@ fn finding() -> Finding {
     }
 }
 
+/// What a scan leaves over the budget.
+fn scanned() -> FlowSummary {
+    FlowSummary {
+        ifindex: 2,
+        initiator_egress: false,
+        direction: Direction::InternalToInternal,
+        source: Some("192.168.56.10".parse().unwrap()),
+        destination: None,
+        protocol: Some(protocol::TCP),
+        port: Some(445),
+        flows: 5_000,
+        sources: 1,
+        destinations: 5_000,
+        services: 1,
+        outcomes: [3, 497, 4_500, 0],
+        first_ns: START_NS,
+        last_ns: START_NS + 9 * SECOND,
+        forward: Volume {
+            packets: 5_003,
+            l3_bytes: 200_120,
+        },
+        reverse: Volume {
+            packets: 497,
+            l3_bytes: 19_880,
+        },
+        wire_bytes: 300_000,
+    }
+}
+
+/// Many sources, one destination: the other half of the fields, sampled and made up.
+fn flooded() -> FlowSummary {
+    FlowSummary {
+        initiator_egress: true,
+        direction: Direction::ExternalToInternal,
+        source: None,
+        destination: Some("192.168.56.20".parse().unwrap()),
+        sources: 5_000,
+        destinations: 1,
+        ..scanned()
+    }
+}
+
+fn summary_line(encoder: &Encoder, summary: &FlowSummary) -> String {
+    let mut line = Vec::new();
+    encoder
+        .summary(summary, Some("SMB"), "enp1s0", &mut line)
+        .unwrap();
+    String::from_utf8(line).unwrap()
+}
+
 /// File name and line of every sample.
 fn samples() -> Vec<(String, String)> {
     let mut samples = Vec::new();
@@ -380,6 +442,13 @@ fn samples() -> Vec<(String, String)> {
         add("flow-vlan-tunnel", flow_line(&config(1), &vlan_tunnel()));
         add("flow-fragments-sampled", flow_line(&config(100), &fragments()));
         add("flow-idle-end", flow_line(&config(1), &idle_end()));
+        add(
+            "flow-summary",
+            summary_line(&Encoder::new(&config(1)), &scanned()),
+        );
+        let mut encoder = Encoder::new(&config(100));
+        encoder.mark_synthetic();
+        add("flow-summary-sampled", summary_line(&encoder, &flooded()));
         add("finding", finding_line(&config(1), &finding()));
         add("flow-synthetic", synthetic_line(&config(1), &refused()));
         add("statistics", statistics_line(&config(100)));
@@ -551,7 +620,7 @@ fn the_conservation_law_can_be_checked_in_a_statistics_event() {
                 .values()
                 .map(|term| number(&term[unit]))
                 .sum();
-            let others = ["exported", "filtered", "sampled_out"];
+            let others = ["exported", "left_out", "filtered", "sampled_out"];
             let sum = lost + others.iter().map(|term| number(&terms[*term][unit])).sum::<u64>();
             assert_eq!(number(&terms["seen"][unit]), sum, "{name} {unit}");
         }

@@ -53,12 +53,13 @@ pub struct Replay {
         help_heading = "Events"
     )]
     pub internal_networks: Option<Vec<IpNet>>,
-    /// Which flows are written [default: all]
+    /// Which flows are written: all, as many as the Wazuh agent carries and the others merged, or
+    /// none [default: all]
     #[arg(
         long,
         value_enum,
         hide_possible_values = true,
-        value_name = "all",
+        value_name = "all|budget|findings-only",
         help_heading = "Events"
     )]
     pub flows: Option<Flows>,
@@ -106,8 +107,14 @@ impl Replay {
         let networks = self.internal_networks.as_ref().map(list);
         put("--interval", "capture.interval", self.interval.map(duration));
         put("--internal-networks", "networks.internal", networks);
-        put("--flows", "output.flows", self.flows.as_ref().map(name));
+        // Nobody has to carry the lines at once, whatever the running agent is told; and its files are its own.
+        put(
+            "--flows",
+            "output.flows",
+            Some(name(&self.flows.unwrap_or(Flows::All))),
+        );
         put("--output", "output.path", Some(self.destination().into()));
+        put("replay", "output.all_flows_path", Some("".into()));
         // Nothing here was sampled by this program, whatever the agent does.
         put("replay", "capture.sampling", Some(1.into()));
         if self.state.is_none() {

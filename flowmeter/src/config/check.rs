@@ -18,7 +18,7 @@ pub struct Problem {
 }
 
 /// What the kernel side and the output are built from once; everything else is taken over by a reload.
-const NEEDS_RESTART: [&str; 13] = [
+const NEEDS_RESTART: [&str; 14] = [
     "capture.direction",
     "capture.drop_after_count",
     "capture.exclude",
@@ -31,6 +31,7 @@ const NEEDS_RESTART: [&str; 13] = [
     "capture.tc_attach",
     "capture.tunnels",
     "detect.state",
+    "output.all_flows_path",
     "output.path",
 ];
 
@@ -151,6 +152,20 @@ impl Config {
         if output.path.as_os_str().is_empty() {
             return problem("output.path", "is empty: give a file, or - for standard output");
         }
+        let all_flows = &output.all_flows_path;
+        if all_flows.as_os_str() == "-" || (*all_flows == output.path && !output.path.as_os_str().is_empty())
+        {
+            return problem(
+                "output.all_flows_path",
+                format!("`{}` is no file beside output.path", all_flows.display()),
+            );
+        }
+        number(
+            "output.lines_per_second",
+            output.lines_per_second.into(),
+            1,
+            Some(100_000),
+        )?;
         number("output.rotate_bytes", output.rotate_bytes, 1 << 20, None)?;
         duration("output.rotate_age", output.rotate_age, 2 * MINUTE, None)?;
         number("output.keep", output.keep.into(), 1, Some(1000))?;

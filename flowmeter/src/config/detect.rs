@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Config, Problem,
+    Config, Problem, Times,
     check::{DAY, HOUR, MINUTE, SECOND, duration, number, problem},
     form,
 };
@@ -69,10 +69,18 @@ pub struct Allow {
     /// The target is in one of these; empty: any.
     #[serde(deserialize_with = "form::networks")]
     pub destination: Vec<IpNet>,
+    /// The acting side or the target is in one of these; empty: any.
+    #[serde(deserialize_with = "form::networks")]
+    pub networks: Vec<IpNet>,
     /// The port is one of these; empty: any.
     pub ports: Vec<u16>,
-    /// First day on which it no longer holds (UTC), `2027-01-31`; empty: holds for good.
+    /// When it begins to hold: the start of a day (UTC), `2027-01-31`, or a time, `2027-01-31T22:00:00+01:00`; empty:
+    /// it always did.
+    pub from: String,
+    /// When it ends, in the same way; empty: holds for good.
     pub until: String,
+    /// Windows of a week in which it holds (UTC), such as `Sat 22:00-02:00` or `Mon-Fri 01:00-02:30`; empty: always.
+    pub weekly: Vec<String>,
     /// Why; for people.
     pub comment: String,
 }
@@ -385,28 +393,6 @@ fn merge(table: &mut toml::Table, over: &toml::Table) {
     }
 }
 
-impl Allow {
-    /// Nanoseconds since the Unix epoch from which it no longer holds; `None` for one that holds for good.
-    ///
-    /// # Errors
-    /// A date that is none.
-    pub fn until_ns(&self) -> Result<Option<u64>, String> {
-        if self.until.is_empty() {
-            return Ok(None);
-        }
-        let date: jiff::civil::Date = self
-            .until
-            .parse()
-            .map_err(|_| format!("`{}` is not a date such as 2027-01-31", self.until.escape_debug()))?;
-        let midnight = date
-            .to_zoned(jiff::tz::TimeZone::UTC)
-            .map_err(|error| error.to_string())?;
-        Ok(Some(
-            u64::try_from(midnight.timestamp().as_nanosecond()).unwrap_or(0),
-        ))
-    }
-}
-
 /// Sections that a group may change.
 const SECTIONS: [&str; 9] = [
     "port_scan",
@@ -438,8 +424,8 @@ impl Config {
         duration("detect.learning", detect.learning, Duration::ZERO, Some(90 * DAY))?;
         duration("detect.quiet", detect.quiet, MINUTE, Some(7 * DAY))?;
         for allow in &detect.allow {
-            if let Err(message) = allow.until_ns() {
-                return problem("detect.allow", format!("until: {message}"));
+            if let Err(message) = Times::new(allow) {
+                return problem("detect.allow", message);
             }
             for name in &allow.findings {
                 if crate::detect::Tag::from_name(name).is_none() {

@@ -11,6 +11,7 @@ mod file;
 mod form;
 mod keys;
 mod load;
+mod times;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
@@ -22,6 +23,7 @@ pub use comment::comment;
 pub use detect::Detect;
 pub use form::{duration, network};
 pub use load::{DEFAULT_FILE, Loaded, Origin, Override, Sources, load};
+pub use times::Times;
 
 /// The commented default configuration, as `print-default-config` prints it and packages install it.
 pub const DEFAULT_TEXT: &str = include_str!("../../../packaging/flowmeter.toml");
@@ -181,6 +183,11 @@ pub struct Output {
     pub path: PathBuf,
     pub schema: Schema,
     pub flows: Flows,
+    /// Lines that may be written in a second, 1 to 100,000, with `flows = "budget"`.
+    #[serde(deserialize_with = "form::whole_number")]
+    pub lines_per_second: u32,
+    /// A second file that takes every flow; empty: none.
+    pub all_flows_path: PathBuf,
     /// Rotate at this size in bytes, 1 MiB and more; never sooner than 64 s after the last rotation.
     #[serde(deserialize_with = "form::whole_number")]
     pub rotate_bytes: u64,
@@ -208,11 +215,16 @@ pub enum Schema {
     Ecs,
 }
 
+/// Which flows get a line of their own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Flows {
-    #[default]
     All,
+    /// As many as `lines_per_second` lets through, the largest first; the others are merged into summaries.
+    #[default]
+    Budget,
+    /// None.
+    FindingsOnly,
 }
 
 impl Default for Capture {
@@ -271,6 +283,9 @@ impl Default for Output {
             path: PathBuf::from("/var/log/netflow/netflow-wazuh.json"),
             schema: Schema::default(),
             flows: Flows::default(),
+            // A Wazuh agent with its own defaults carries about 430.
+            lines_per_second: 300,
+            all_flows_path: PathBuf::new(),
             rotate_bytes: 256 << 20,
             rotate_age: Duration::from_secs(24 * 3600),
             keep: 7,

@@ -5,7 +5,7 @@ use std::{net::IpAddr, time::Duration};
 use super::{Finding, Tag};
 use crate::{
     config::{
-        self, Config, Detect,
+        self, Config, Detect, Times,
         detect::{Allow, DetectorMode},
     },
     enrich::Networks,
@@ -32,7 +32,8 @@ struct Allowed {
     allow: Allow,
     source: Networks,
     destination: Networks,
-    until_ns: u64,
+    either: Networks,
+    times: Times,
 }
 
 impl Settings {
@@ -55,7 +56,8 @@ impl Settings {
                 Some(Allowed {
                     source: Networks::new(&allow.source),
                     destination: Networks::new(&allow.destination),
-                    until_ns: allow.until_ns().ok()?.unwrap_or(u64::MAX),
+                    either: Networks::new(&allow.networks),
+                    times: Times::new(allow).ok()?,
                     allow: allow.clone(),
                 })
             })
@@ -96,14 +98,18 @@ impl Settings {
                 findings,
                 source,
                 destination,
+                networks,
                 ports,
                 ..
             } = &entry.allow;
             finding.tag != Tag::Overflow
-                && now_ns < entry.until_ns
+                && entry.times.hold(now_ns)
                 && (findings.is_empty() || findings.iter().any(|name| name == finding.tag.name()))
                 && covers(&entry.source, !source.is_empty(), finding.source)
                 && covers(&entry.destination, !destination.is_empty(), finding.destination)
+                && [finding.source, finding.destination]
+                    .into_iter()
+                    .any(|end| covers(&entry.either, !networks.is_empty(), end))
                 && (ports.is_empty() || finding.port.is_some_and(|port| ports.contains(&port)))
         })
     }

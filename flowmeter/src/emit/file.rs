@@ -19,6 +19,9 @@ const WRITE_BYTES: usize = 128 << 10;
 /// The Wazuh agent looks for a file's successor about once a minute; a generation that is younger when the
 /// next rotation comes may be skipped.
 const MIN_ROTATION: Duration = Duration::from_secs(64);
+/// The Wazuh agent reads every 2 s, and closes a file that has a successor without reading it to its end: before a
+/// rotation nothing is written for so long.
+const REST: Duration = Duration::from_secs(5);
 /// How long the descriptor of a rotated file is kept open.
 const OLD_FILE: Duration = Duration::from_secs(5);
 
@@ -56,6 +59,8 @@ pub struct EventFile {
     retry_bytes: usize,
     rotation: Option<Rotation>,
     account: FileAccount,
+    /// Something was written since the last flush.
+    wrote: bool,
     /// Lines withheld when the present failure began, while there is one.
     failing_since: Option<u64>,
     closed: bool,
@@ -69,10 +74,24 @@ struct Rotation {
     bytes: u64,
     age: Duration,
     minimum: Duration,
+    rest: Duration,
     keep: u32,
     /// Of the present file, or of the last failed attempt.
     started: Instant,
+    /// When the file was written last, as far as a flush has told.
+    written: Instant,
+    resting: Resting,
     old: Option<(File, Instant)>,
+}
+
+/// What is done to a file before its rotation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Resting {
+    No,
+    /// Lines are kept in memory until it has rested for `rest`.
+    Kept,
+    /// They were too many: it is rotated at once.
+    Broken,
 }
 
 impl EventFile {
@@ -104,11 +123,15 @@ impl EventFile {
                 bytes: output.rotate_bytes,
                 age: output.rotate_age,
                 minimum: MIN_ROTATION,
+                rest: REST,
                 keep: output.keep,
                 started: now,
+                written: now,
+                resting: Resting::No,
                 old: None,
             }),
             account: FileAccount::default(),
+            wrote: false,
             failing_since: None,
             closed: false,
             held: false,
@@ -143,12 +166,26 @@ impl EventFile {
         }
         self.account.lines += 1;
         if !self.held && self.failing_since.is_none() && self.lines.pending() >= WRITE_BYTES {
-            self.write();
+            match &mut self.rotation {
+                Some(rotation) if rotation.resting == Resting::Kept => {
+                    if self.lines.pending() >= self.retry_bytes {
+                        rotation.resting = Resting::Broken;
+                        self.write();
+                    }
+                }
+                _ => self.write(),
+            }
         }
         true
     }
 
-    /// Writes what waits, then rotates if it is time. What cannot be written stays for the next call.
+    /// Counts a line that is not even tried: what explains it is withheld.
+    pub fn withhold(&mut self) {
+        self.account.withheld_lines += 1;
+    }
+
+    /// Rotates if it is time, then writes what waits. What cannot be written stays for the next call, and so does what
+    /// comes while the file rests before its rotation.
     ///
     /// # Errors
     /// Only if standard output has lost its reader: the agent has nothing left to do.
@@ -156,10 +193,17 @@ impl EventFile {
         if self.held {
             return Ok(());
         }
-        self.write();
         if self.failing_since.is_none() {
             self.rotate_if_due(now);
         }
+        let resting = self
+            .rotation
+            .as_ref()
+            .is_some_and(|rotation| rotation.resting == Resting::Kept);
+        if !resting {
+            self.write();
+        }
+        self.note_written(now);
         if self.closed { Err(Closed) } else { Ok(()) }
     }
 
@@ -214,10 +258,19 @@ impl EventFile {
         self.lines.pending()
     }
 
+    fn note_written(&mut self, now: Instant) {
+        if std::mem::take(&mut self.wrote)
+            && let Some(rotation) = &mut self.rotation
+        {
+            rotation.written = now;
+        }
+    }
+
     fn write(&mut self) {
         if self.closed || self.lines.pending() == 0 {
             return;
         }
+        self.wrote = true;
         let result = match &mut self.sink {
             Sink::Regular(file) => file.write(&mut self.lines, WRITE_BYTES),
             Sink::Stream(stream) => stream.write(&mut self.lines, WRITE_BYTES),
@@ -258,11 +311,17 @@ impl EventFile {
         rotation
             .old
             .take_if(|(_, since)| now.duration_since(*since) >= OLD_FILE);
+        let written = if self.wrote { now } else { rotation.written };
         let age = now.duration_since(rotation.started);
         let size = file.size().unwrap_or_default();
         if size == 0 || age < rotation.minimum || (size < rotation.bytes && age < rotation.age) {
             return;
         }
+        if rotation.resting != Resting::Broken && now.duration_since(written) < rotation.rest {
+            rotation.resting = Resting::Kept;
+            return;
+        }
+        rotation.resting = Resting::No;
         // Also after a failure: the next attempt comes after the minimum time, not at every flush.
         rotation.started = now;
         match file.rotate(rotation.keep) {

@@ -1,8 +1,10 @@
 //! The last stage: events as lines in the event file.
 
+mod budget;
 mod buffer;
 pub mod event;
 pub mod file;
+mod merge;
 mod regular;
 mod stream;
 mod summary;
@@ -11,14 +13,16 @@ use std::time::Instant;
 
 use hashbrown::HashMap;
 
+pub use budget::Budget;
 pub use event::{Encoder, IntervalFacts};
 pub use file::{Closed, EventFile, FileAccount};
+pub use merge::{FlowSummary, OUTCOMES, Volume};
 pub use summary::Summary;
 
 use crate::{
-    config::Config,
+    config::{Config, Output},
     detect::Finding,
-    emit::event::{OutputFacts, Withheld},
+    emit::event::{FileFacts, OutputFacts, Withheld},
     enrich::Enriched,
     flow::{InterfaceStatistics, Slice},
 };
@@ -28,27 +32,49 @@ use crate::{
 pub struct EventWriter {
     encoder: Encoder,
     file: EventFile,
-    withheld: HashMap<u32, Withheld>,
+    /// Takes every flow, whatever the event file takes.
+    all_flows: Option<EventFile>,
+    accounts: HashMap<u32, Account>,
     /// True once the last error stands in a statistics event.
     error_told: bool,
+}
+
+/// What has to be told about an interface.
+#[derive(Debug, Default)]
+struct Account {
+    /// Of the flows that the last statistics event has told as exported.
+    withheld: Withheld,
+    /// The statistics events that were withheld since, and what was withheld with them: their flows.
+    untold: Option<(InterfaceStatistics, Withheld)>,
 }
 
 impl EventWriter {
     /// # Errors
     /// See [`EventFile::open`].
     pub fn open(config: &Config, now: Instant) -> anyhow::Result<Self> {
+        let output = &config.output;
+        let all_flows = (!output.all_flows_path.as_os_str().is_empty()).then(|| Output {
+            path: output.all_flows_path.clone(),
+            ..output.clone()
+        });
         Ok(Self {
             encoder: Encoder::new(config),
-            file: EventFile::open(&config.output, now)?,
-            withheld: HashMap::new(),
+            file: EventFile::open(output, now)?,
+            all_flows: all_flows
+                .map(|output| EventFile::open(&output, now))
+                .transpose()?,
+            accounts: HashMap::new(),
             error_told: false,
         })
     }
 
-    /// Takes over what can change while the file stays open.
+    /// Takes over what can change while the files stay open.
     pub fn reconfigure(&mut self, config: &Config) {
         self.encoder.reconfigure(config);
         self.file.reconfigure(&config.output);
+        if let Some(file) = &mut self.all_flows {
+            file.reconfigure(&config.output);
+        }
     }
 
     /// See [`Encoder::mark_synthetic`].
@@ -56,23 +82,51 @@ impl EventWriter {
         self.encoder.mark_synthetic();
     }
 
-    /// Writes one flow event. What is withheld for lack of room stands in the interface's next statistics
-    /// event; it still counts as exported there.
+    /// Writes one flow event; call it after the statistics of its interval. What is withheld for lack of room stands
+    /// in the interface's next statistics event; it still counts as exported.
     pub fn flow(&mut self, slice: &Slice, enriched: &Enriched<'_>, interface: &str) {
         let encoder = &self.encoder;
-        if !self
-            .file
-            .line(|out| encoder.flow(slice, enriched, interface, out))
-        {
-            let withheld = self.withheld.entry(slice.ifindex).or_default();
-            withheld.lines += 1;
-            withheld.packets += slice.packets();
-            withheld.wire_bytes += slice.wire_bytes();
+        let (packets, wire_bytes) = (slice.packets(), slice.wire_bytes());
+        let line = |out: &mut Vec<u8>| encoder.flow(slice, enriched, interface, out);
+        traffic(
+            &mut self.file,
+            &mut self.accounts,
+            slice.ifindex,
+            (packets, wire_bytes),
+            line,
+        );
+    }
+
+    /// Writes the event of flows that were merged, as [`EventWriter::flow`] does. `service` is the name of their port.
+    pub fn summary(&mut self, summary: &FlowSummary, service: Option<&str>, interface: &str) {
+        let encoder = &self.encoder;
+        let (packets, wire_bytes) = (summary.packets(), summary.wire_bytes);
+        let line = |out: &mut Vec<u8>| encoder.summary(summary, service, interface, out);
+        traffic(
+            &mut self.file,
+            &mut self.accounts,
+            summary.ifindex,
+            (packets, wire_bytes),
+            line,
+        );
+    }
+
+    /// True if there is a file for [`EventWriter::any_flow`].
+    pub const fn takes_all_flows(&self) -> bool {
+        self.all_flows.is_some()
+    }
+
+    /// Writes one flow event to the file that takes every flow.
+    pub fn any_flow(&mut self, slice: &Slice, enriched: &Enriched<'_>, interface: &str) {
+        if let Some(file) = &mut self.all_flows {
+            let encoder = &self.encoder;
+            // What it withholds stands in its own account.
+            file.line(|out| encoder.flow(slice, enriched, interface, out));
         }
     }
 
-    /// Writes one finding event; call it before the interval's flows: where there is no room for all, the first lines
-    /// survive.
+    /// Writes one finding event; call it before the interval's statistics: where there is no room for all, the first
+    /// lines survive.
     pub fn finding(&mut self, finding: &Finding) {
         let encoder = &self.encoder;
         if !self.file.line(|out| encoder.finding(finding, out)) {
@@ -81,27 +135,35 @@ impl EventWriter {
         }
     }
 
-    /// Writes one interface's statistics event; call it after the interval's flows.
+    /// Writes one interface's statistics event; call it before the interval's flows. If it is withheld, so are they,
+    /// and the next one tells both intervals: what follows it is what it tells.
     pub fn statistics(&mut self, interface: &InterfaceStatistics, facts: &IntervalFacts<'_>) {
-        let account = self.file.account();
-        let last_error = account.last_error.clone();
+        let account = self.accounts.entry(interface.ifindex).or_default();
+        let untold = account.untold.take();
+        let later = untold.as_ref().map(|(_, withheld)| *withheld).unwrap_or_default();
+        let merged = untold.map(|(mut earlier, _)| {
+            earlier.merge(interface);
+            earlier
+        });
+        let interface = merged.as_ref().unwrap_or(interface);
         let output = OutputFacts {
-            lines: account.lines,
-            withheld_lines: account.withheld_lines,
-            pending_bytes: self.file.pending_bytes() as u64,
-            errors: account.errors,
-            last_error: last_error.as_deref(),
-            withheld: self.withheld.get(&interface.ifindex).copied().unwrap_or_default(),
+            file: facts_of(&self.file),
+            all_flows: self.all_flows.as_ref().map(facts_of),
+            withheld: account.withheld,
         };
         let encoder = &self.encoder;
-        if self
-            .file
-            .line(|out| encoder.statistics(interface, facts, &output, out))
-        {
-            self.withheld.remove(&interface.ifindex);
+        let mut line = Vec::new();
+        let encoded = encoder.statistics(interface, facts, &output, &mut line);
+        if self.file.line(|out| {
+            encoded?;
+            out.extend_from_slice(&line);
+            Ok(())
+        }) {
+            account.withheld = later;
             self.error_told = true;
         } else {
-            self.withheld.entry(interface.ifindex).or_default().lines += 1;
+            account.withheld.lines += 1;
+            account.untold = Some((interface.clone(), later));
         }
     }
 
@@ -110,10 +172,14 @@ impl EventWriter {
     /// # Errors
     /// Only if standard output has lost its reader.
     pub fn flush(&mut self, now: Instant) -> Result<(), Closed> {
-        if std::mem::take(&mut self.error_told) {
-            self.file.take_error();
+        let told = std::mem::take(&mut self.error_told);
+        for file in std::iter::once(&mut self.file).chain(&mut self.all_flows) {
+            if told {
+                file.take_error();
+            }
+            file.flush(now)?;
         }
-        self.file.flush(now)
+        Ok(())
     }
 
     /// Keeps all events in memory until [`EventWriter::release`].
@@ -144,11 +210,50 @@ impl EventWriter {
         self.file.release(now)
     }
 
-    /// The last flush; tells what became of all lines.
+    /// The last flush; tells what became of all lines of the event file.
     ///
     /// # Errors
-    /// How many lines are lost, and why.
+    /// How many lines of it, or of the file that takes every flow, are lost, and why.
     pub fn finish(self) -> anyhow::Result<FileAccount> {
-        self.file.finish()
+        let all_flows = self.all_flows.map(EventFile::finish).transpose();
+        let account = self.file.finish()?;
+        all_flows?;
+        Ok(account)
+    }
+}
+
+/// Writes a line that stands for `packets` and `wire_bytes` of an interface, or notes that it is withheld.
+fn traffic(
+    file: &mut EventFile,
+    accounts: &mut HashMap<u32, Account>,
+    ifindex: u32,
+    (packets, wire_bytes): (u64, u64),
+    line: impl FnOnce(&mut Vec<u8>) -> serde_json::Result<()>,
+) {
+    let account = accounts.get_mut(&ifindex);
+    let untold = account.is_some_and(|account| account.untold.is_some());
+    if untold {
+        file.withhold();
+    } else if file.line(line) {
+        return;
+    }
+    let account = accounts.entry(ifindex).or_default();
+    let withheld = match &mut account.untold {
+        Some((_, withheld)) => withheld,
+        None => &mut account.withheld,
+    };
+    withheld.lines += 1;
+    withheld.packets += packets;
+    withheld.wire_bytes += wire_bytes;
+}
+
+fn facts_of(file: &EventFile) -> FileFacts<'_> {
+    let account = file.account();
+    FileFacts {
+        lines: account.lines,
+        withheld_lines: account.withheld_lines,
+        pending_bytes: file.pending_bytes() as u64,
+        errors: account.errors,
+        last_error: account.last_error.as_deref(),
     }
 }

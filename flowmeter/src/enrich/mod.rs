@@ -50,6 +50,11 @@ impl Enricher {
         )
     }
 
+    /// The name of a responder's port, `OTHER` where it has none.
+    pub fn service(&self, protocol: u8, port: u16) -> &str {
+        self.services.name(protocol, port)
+    }
+
     pub fn enrich(&self, slice: &Slice) -> Enriched<'_> {
         let (initiator, responder) = (slice.initiator, slice.responder);
         let (direction, cast) = self.perimeter(slice);
@@ -59,7 +64,7 @@ impl Enricher {
             service: if slice.fragment {
                 service::OTHER
             } else {
-                self.services.name(slice.protocol, responder.port)
+                self.service(slice.protocol, responder.port)
             },
             community_id: (!slice.fragment).then(|| CommunityId::new(slice.protocol, initiator, responder)),
         }

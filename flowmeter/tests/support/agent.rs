@@ -39,6 +39,8 @@ pub(crate) fn command(host: &str, arguments: &[&str]) -> Command {
     command
         .args(["netns", "exec", host, env!("CARGO_BIN_EXE_flowmeter"), "run"])
         .args(["-c", "/dev/null", "-o", "-", "--set", "detect.state="])
+        // What was counted is to be seen flow by flow, however small the interval.
+        .args(["--set", "output.flows=all"])
         .args(arguments);
     command
 }

@@ -35,6 +35,8 @@ impl Agent {
                 "--direction",
                 "both",
             ])
+            // The report is about every flow.
+            .args(["--flows", "all"])
             .args(["--internal-networks", INTERNAL, "--log-level", "info", "--output"])
             .arg(events)
             .arg("--set")

@@ -75,8 +75,13 @@ impl EventParser {
 
 impl Parser for EventParser {
     fn parse(&mut self, line: &[u8]) -> Result<Parsed, Fault> {
-        if line.trim_ascii().is_empty() || action(line)? != b"network_flow" {
+        if line.trim_ascii().is_empty() {
             return Ok(Parsed::Other);
+        }
+        match action(line)? {
+            b"network_flow" => {}
+            b"network_flow_summary" => return Err(Fault::Summary),
+            _ => return Ok(Parsed::Other),
         }
         let event: Event<'_> =
             serde_json::from_slice(line).map_err(|error| Fault::NoEvent { at: error.column() })?;

@@ -15,6 +15,8 @@ pub enum Fault {
     NoEvent { at: usize },
     #[error("{found} columns instead of {expected}: the line was cut")]
     Columns { found: usize, expected: usize },
+    #[error("a summary of flows that were merged, which cannot be taken apart: replay the file of all flows")]
+    Summary,
     #[error("no #fields line stands before it")]
     NoHeader,
     #[error("{field} {wrong}")]

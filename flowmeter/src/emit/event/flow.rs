@@ -9,7 +9,7 @@ use flowmeter_common::{FlowCounters, Tunnel, flow::protocol};
 use serde::Serialize;
 
 use super::{
-    EcsVersion, Encoder, Event, Interface, Labels, Named, ObservationPoint, Observer,
+    EcsVersion, Encoder, Event, Labels, Named, Observer,
     value::{
         Counter, Duration, Id, Milliseconds, Nanoseconds, Offset, ProtocolName, TcpFlags, Transport, Words,
     },
@@ -238,7 +238,7 @@ impl<'a> FlowEvent<'a> {
                 r#type: initiator.port,
                 code: responder.port,
             }),
-            observer: Observer::new(encoder, slice, interface),
+            observer: Observer::new(encoder, slice.ifindex, slice.initiator_egress, interface),
         }
     }
 }
@@ -267,43 +267,18 @@ impl Party {
 
 impl Network {
     fn new(encoder: &Encoder, slice: &Slice, enriched: &Enriched<'_>) -> Self {
-        let estimated = |counted: u64| {
-            (encoder.sampling > 1)
-                .then(|| encoder.counter(counted.saturating_mul(u64::from(encoder.sampling))))
-        };
         Self {
             bytes: encoder.counter(slice.l3_bytes()),
             packets: encoder.counter(slice.packets()),
             wire_bytes: encoder.counter(slice.wire_bytes()),
-            bytes_estimated: estimated(slice.l3_bytes()),
-            packets_estimated: estimated(slice.packets()),
+            bytes_estimated: encoder.estimated(slice.l3_bytes()),
+            packets_estimated: encoder.estimated(slice.packets()),
             direction: enriched.direction.ecs_name(),
             transport: Transport(slice.protocol),
             iana_number: slice.protocol,
             r#type: if slice.ipv6 { "ipv6" } else { "ipv4" },
             community_id: enriched.community_id,
             vlan: (slice.vlan_id != 0).then_some(Vlan { id: slice.vlan_id }),
-        }
-    }
-}
-
-impl<'a> Observer<'a> {
-    fn new(encoder: &'a Encoder, slice: &Slice, interface: &'a str) -> Self {
-        let point = ObservationPoint {
-            interface: Interface {
-                id: encoder.counter(u64::from(slice.ifindex)),
-                name: interface,
-            },
-        };
-        let (ingress, egress) = if slice.initiator_egress {
-            (None, Some(point))
-        } else {
-            (Some(point), None)
-        };
-        Self {
-            name: encoder.ecs_only(encoder.collector.as_str()),
-            ingress,
-            egress,
         }
     }
 }
@@ -326,7 +301,7 @@ pub(super) const fn is_tcp(slice: &Slice) -> bool {
 }
 
 /// Ports are left out where the packets carry none; 0 is a port where they do.
-pub(super) const fn has_ports(slice: &Slice) -> bool {
+pub(in crate::emit) const fn has_ports(slice: &Slice) -> bool {
     matches!(
         slice.protocol,
         protocol::TCP | protocol::UDP | protocol::DCCP | protocol::SCTP | protocol::UDP_LITE

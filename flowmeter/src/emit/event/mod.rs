@@ -7,16 +7,19 @@
 mod finding;
 mod flow;
 mod line;
+mod merged;
 mod number;
 mod statistics;
 mod value;
 
 use serde::Serialize;
 
-pub use self::statistics::{IntervalFacts, OutputFacts, Withheld};
+pub(in crate::emit) use self::flow::has_ports;
+pub use self::statistics::{FileFacts, IntervalFacts, OutputFacts, Withheld};
 use crate::{
     config::{Config, Schema},
     detect::Finding,
+    emit::FlowSummary,
     emit::event::value::{Counter, Duration, Nanoseconds, Words},
     enrich::Enriched,
     flow::{InterfaceStatistics, Slice},
@@ -89,6 +92,21 @@ impl Encoder {
         serde_json::to_writer(out, &flow::FlowEvent::new(self, slice, enriched, interface))
     }
 
+    /// Appends the event of flows that were merged, without its line end. `service` is the name of their port, if
+    /// they have but one; `interface` the name of their interface.
+    ///
+    /// # Errors
+    /// None that is known of; serde's signature has one.
+    pub fn summary<'a>(
+        &'a self,
+        summary: &FlowSummary,
+        service: Option<&'a str>,
+        interface: &'a str,
+        out: &mut Vec<u8>,
+    ) -> serde_json::Result<()> {
+        serde_json::to_writer(out, &merged::SummaryEvent::new(self, summary, service, interface))
+    }
+
     /// Appends one finding event, without its line end. Its time is that of the last evidence.
     ///
     /// # Errors
@@ -102,10 +120,11 @@ impl Encoder {
     /// With these the conservation law can be checked from the file alone. For every event, in packets and
     /// in wire bytes:
     ///
-    /// `seen = exported + sum(lost.*) + filtered + sampled_out`
+    /// `seen = exported + left_out + sum(lost.*) + filtered + sampled_out`
     ///
-    /// and the flow events of this interface since its last statistics event add up to
-    /// `exported - withheld`. `spill` is a view into `lost.map_full`, not a term.
+    /// and the flow events and summaries of this interface between this event and its next one add up to `exported`
+    /// less the `withheld` of the next one. `summarised` is a view into `exported` and `spill` one into
+    /// `lost.map_full`: no terms.
     ///
     /// # Errors
     /// None that is known of; serde's signature has one.
@@ -124,6 +143,11 @@ impl Encoder {
 
     const fn counter(&self, value: u64) -> Counter {
         Counter::new(value, self.schema)
+    }
+
+    /// What `counted` stands for where packets are sampled.
+    fn estimated(&self, counted: u64) -> Option<Counter> {
+        (self.sampling > 1).then(|| self.counter(counted.saturating_mul(u64::from(self.sampling))))
     }
 
     /// `value` in the article's shape for Wazuh 4, nothing in ECS.
@@ -183,6 +207,27 @@ struct Observer<'a> {
     ingress: Option<ObservationPoint<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     egress: Option<ObservationPoint<'a>>,
+}
+
+impl<'a> Observer<'a> {
+    fn new(encoder: &'a Encoder, ifindex: u32, initiator_egress: bool, interface: &'a str) -> Self {
+        let point = ObservationPoint {
+            interface: Interface {
+                id: encoder.counter(u64::from(ifindex)),
+                name: interface,
+            },
+        };
+        let (ingress, egress) = if initiator_egress {
+            (None, Some(point))
+        } else {
+            (Some(point), None)
+        };
+        Self {
+            name: encoder.ecs_only(encoder.collector.as_str()),
+            ingress,
+            egress,
+        }
+    }
 }
 
 #[derive(Serialize)]

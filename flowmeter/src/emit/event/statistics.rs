@@ -41,9 +41,20 @@ pub struct IntervalFacts<'a> {
     pub allow_hits: &'a [u64],
 }
 
-/// What became of the lines, as the writer of the event file tells it.
+/// What became of the lines, as the writer of the events tells it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OutputFacts<'a> {
+    /// The event file.
+    pub file: FileFacts<'a>,
+    /// The file that takes every flow, if there is one.
+    pub all_flows: Option<FileFacts<'a>>,
+    /// Of this interface, since its last statistics event.
+    pub withheld: Withheld,
+}
+
+/// What became of the lines of one file.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FileFacts<'a> {
     /// Lines taken since the start, written or still waiting.
     pub lines: u64,
     /// Lines that were given up since the start, of all interfaces.
@@ -54,14 +65,12 @@ pub struct OutputFacts<'a> {
     pub errors: u64,
     /// The last of them, if there was one since the last statistics event.
     pub last_error: Option<&'a str>,
-    /// Of this interface, since its last statistics event.
-    pub withheld: Withheld,
 }
 
-/// Flow events that were counted as exported and never reached the file.
+/// Flow events and summaries that were counted as exported and never reached the file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Withheld {
-    /// Flow and statistics events.
+    /// Statistics events among them.
     pub lines: u64,
     pub packets: u64,
     pub wire_bytes: u64,
@@ -88,6 +97,8 @@ struct Statistics<'a> {
     interface: Interface<'a>,
     seen: Amount,
     exported: Exported,
+    summarised: Summarised,
+    left_out: LeftOut,
     lost: Lost,
     filtered: Amount,
     sampled_out: Amount,
@@ -96,6 +107,8 @@ struct Statistics<'a> {
     map: Map,
     connections: Connections,
     output: Output<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    all_flows: Option<Output<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     detect: Option<Detect<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -114,6 +127,21 @@ struct Exported {
     wire_bytes: Counter,
     bytes: Counter,
     events: Counter,
+}
+
+#[derive(Serialize)]
+struct Summarised {
+    packets: Counter,
+    wire_bytes: Counter,
+    flows: Counter,
+    events: Counter,
+}
+
+#[derive(Serialize)]
+struct LeftOut {
+    packets: Counter,
+    wire_bytes: Counter,
+    flows: Counter,
 }
 
 /// One term of the conservation law for each reason that is a loss, under the reason's name.
@@ -291,7 +319,23 @@ impl<'a> Statistics<'a> {
                 packets: count(interface.exported.packets),
                 wire_bytes: count(interface.exported.wire_bytes),
                 bytes: count(interface.exported_l3_bytes),
-                events: count(interface.exported_slices),
+                events: count(
+                    interface
+                        .exported_slices
+                        .saturating_sub(interface.summarised_slices)
+                        .saturating_add(interface.summaries),
+                ),
+            },
+            summarised: Summarised {
+                packets: count(interface.summarised.packets),
+                wire_bytes: count(interface.summarised.wire_bytes),
+                flows: count(interface.summarised_slices),
+                events: count(interface.summaries),
+            },
+            left_out: LeftOut {
+                packets: count(interface.left_out.packets),
+                wire_bytes: count(interface.left_out.wire_bytes),
+                flows: count(interface.left_out_slices),
             },
             lost: Lost(Uncounted::ALL.map(|reason| (reason, uncounted(reason)))),
             filtered: uncounted(Uncounted::Filtered),
@@ -317,14 +361,21 @@ impl<'a> Statistics<'a> {
                 tables: Tables(facts.detect_tables),
                 allow_hits: facts.allow_hits,
             }),
-            output: Output {
-                lines: count(output.lines),
-                withheld_lines: count(output.withheld_lines),
-                pending_bytes: count(output.pending_bytes),
-                errors: count(output.errors),
-                last_error: output.last_error,
-            },
+            output: Output::new(encoder, &output.file),
+            all_flows: output.all_flows.as_ref().map(|file| Output::new(encoder, file)),
             spill: Spill::new(encoder, interface.ifindex, facts.spill),
+        }
+    }
+}
+
+impl<'a> Output<'a> {
+    fn new(encoder: &Encoder, file: &FileFacts<'a>) -> Self {
+        Self {
+            lines: encoder.counter(file.lines),
+            withheld_lines: encoder.counter(file.withheld_lines),
+            pending_bytes: encoder.counter(file.pending_bytes),
+            errors: encoder.counter(file.errors),
+            last_error: file.last_error,
         }
     }
 }

@@ -1,6 +1,6 @@
 use std::{
     io::{Read, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
     path::PathBuf,
 };
 
@@ -252,11 +252,11 @@ fn rotation_keeps_every_line_once_and_never_comes_too_soon() {
             .unwrap();
     }
     file.finish().unwrap();
-    // Rotated at 70, 140 and 210 s, the first times that 64 s have passed.
-    assert_eq!(numbers(&generation(&path, 3)), (0..40).collect::<Vec<_>>());
-    assert_eq!(numbers(&generation(&path, 2)), (40..75).collect::<Vec<_>>());
-    assert_eq!(numbers(&generation(&path, 1)), (75..110).collect::<Vec<_>>());
-    assert_eq!(numbers(&path), (110..140).collect::<Vec<_>>());
+    // Rotated at 70, 140 and 210 s, the first times that 64 s have passed, before the lines of then.
+    assert_eq!(numbers(&generation(&path, 3)), (0..35).collect::<Vec<_>>());
+    assert_eq!(numbers(&generation(&path, 2)), (35..70).collect::<Vec<_>>());
+    assert_eq!(numbers(&generation(&path, 1)), (70..105).collect::<Vec<_>>());
+    assert_eq!(numbers(&path), (105..140).collect::<Vec<_>>());
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4);
 }
 
@@ -280,9 +280,9 @@ fn rotation_goes_by_age_too_leaves_empty_files_alone_and_drops_the_oldest() {
         line(&mut file, number as usize);
         file.flush(start + (3 + 2 * number) * hour).unwrap();
     }
-    assert_eq!(numbers(&path), Vec::<usize>::new());
-    assert_eq!(numbers(&generation(&path, 1)), [3]);
-    assert_eq!(numbers(&generation(&path, 2)), [2]);
+    assert_eq!(numbers(&path), [3]);
+    assert_eq!(numbers(&generation(&path, 1)), [2]);
+    assert_eq!(numbers(&generation(&path, 2)), [1]);
     assert!(!generation(&path, 3).exists());
 }
 
@@ -299,6 +299,7 @@ fn the_old_descriptor_is_kept_for_seconds_after_a_rotation() {
         start,
     );
     line(&mut file, 0);
+    file.flush(start).unwrap();
     let rotated = start + MIN_ROTATION;
     let is_open = |file: &EventFile| file.rotation.as_ref().unwrap().old.is_some();
     for (after_ms, open) in [(0, true), (4_999, true), (5_000, false)] {
@@ -323,7 +324,7 @@ fn a_failed_rotation_is_told_and_nothing_is_lost() {
     );
     for number in 0..3 {
         line(&mut file, number);
-        file.flush(start + MIN_ROTATION + Duration::from_secs(number as u64))
+        file.flush(start + (MIN_ROTATION - REST) + u32::try_from(number).unwrap() * REST)
             .unwrap();
     }
     assert_eq!(numbers(&path), [0, 1, 2]);
@@ -333,6 +334,143 @@ fn a_failed_rotation_is_told_and_nothing_is_lost() {
         "tried again after the minimum time only"
     );
     assert!(file.take_error().unwrap().starts_with("cannot rotate"));
+}
+
+#[test]
+fn a_file_rests_before_it_is_rotated_and_its_lines_wait() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("events.json");
+    let start = Instant::now();
+    let mut file = open(
+        &Output {
+            rotate_bytes: 1,
+            retry_buffer_bytes: 200_000,
+            ..output(&path)
+        },
+        start,
+    );
+    let second = |second: u64| start + Duration::from_secs(second);
+    for number in 0..=67 {
+        line(&mut file, usize::try_from(number).unwrap());
+        file.flush(second(number)).unwrap();
+    }
+    assert_eq!(
+        numbers(&path),
+        (0..64).collect::<Vec<_>>(),
+        "at rest from 64 s on"
+    );
+    assert!(!generation(&path, 1).exists());
+    file.flush(second(68)).unwrap();
+    assert_eq!(numbers(&generation(&path, 1)), (0..64).collect::<Vec<_>>());
+    assert_eq!(numbers(&path), (64..68).collect::<Vec<_>>());
+
+    // More than may wait: the file grows no further without bound, and is rotated all the same.
+    line(&mut file, 68);
+    file.flush(second(132)).unwrap();
+    file.flush(second(133)).unwrap();
+    for number in 69..3_000 {
+        line(&mut file, number);
+    }
+    file.flush(second(134)).unwrap();
+    assert!(generation(&path, 2).exists());
+    let mut all = numbers(&generation(&path, 2));
+    all.extend(numbers(&generation(&path, 1)));
+    all.extend(numbers(&path));
+    assert_eq!(all, (0..3_000).collect::<Vec<_>>());
+}
+
+/// Reads as the Wazuh agent 4.14 does (`logcollector.c`): every 2 s what has come to the file that it has open; every
+/// 64 s it looks whether the path leads to another file, and if so closes the old one as it is and starts the new one.
+struct LikeWazuh<'a> {
+    path: &'a Path,
+    file: File,
+    read: Vec<u8>,
+}
+
+impl LikeWazuh<'_> {
+    fn poll(&mut self) {
+        self.file.read_to_end(&mut self.read).unwrap();
+    }
+
+    fn check(&mut self) {
+        if inode(&fs::metadata(self.path).unwrap()) != inode(&self.file.metadata().unwrap()) {
+            self.file = File::open(self.path).unwrap();
+        }
+    }
+}
+
+/// The lines written and those that such a reader gets over 200 rotations, in steps of half a second: the times of
+/// both sides are out of step in every way.
+fn read_like_wazuh(rest: Duration) -> (usize, Vec<usize>) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("events.json");
+    let start = Instant::now();
+    let mut file = open(
+        &Output {
+            rotate_bytes: 1,
+            keep: 2,
+            ..output(&path)
+        },
+        start,
+    );
+    file.rotation.as_mut().unwrap().rest = rest;
+    let mut reader = LikeWazuh {
+        path: &path,
+        file: File::open(&path).unwrap(),
+        read: Vec::new(),
+    };
+    let (mut written, mut rotations, mut old) = (0, 0, reader.file.metadata().unwrap());
+    let mut half_seconds = 0_u32;
+    while rotations < 200 {
+        let now = start + half_seconds * Duration::from_millis(500);
+        // Paced, with a burst each 10 s.
+        if half_seconds.is_multiple_of(2) {
+            let lines = if half_seconds.is_multiple_of(20) { 300 } else { 30 };
+            for _ in 0..lines {
+                assert!(line(&mut file, written));
+                written += 1;
+            }
+            file.flush(now).unwrap();
+            let current = fs::metadata(&path).unwrap();
+            rotations += u32::from(inode(&current) != inode(&old));
+            old = current;
+        }
+        // Of 64.5 s and 2 s: the check meets every place between a rotation and the next poll.
+        if half_seconds.is_multiple_of(129) {
+            reader.check();
+        }
+        if half_seconds % 4 == 1 {
+            reader.poll();
+        }
+        half_seconds += 1;
+    }
+    file.finish().unwrap();
+    for _ in 0..2 {
+        reader.poll();
+        reader.check();
+    }
+    reader.poll();
+    let read = String::from_utf8(reader.read).unwrap();
+    let numbers = read.lines().map(|line| {
+        let value: serde_json::Value = serde_json::from_str(line).unwrap();
+        usize::try_from(value["n"].as_u64().unwrap()).unwrap()
+    });
+    (written, numbers.collect())
+}
+
+#[test]
+fn a_reader_like_the_wazuh_agent_gets_every_line_once_over_200_rotations() {
+    let (written, read) = read_like_wazuh(REST);
+    assert_eq!(read, (0..written).collect::<Vec<_>>());
+    let (written, read) = read_like_wazuh(Duration::ZERO);
+    assert!(
+        read.len() < written,
+        "without the rest before a rotation lines are lost"
+    );
+}
+
+fn inode(meta: &fs::Metadata) -> u64 {
+    meta.ino()
 }
 
 #[test]
@@ -393,7 +531,8 @@ fn appenders_that_rotate_under_each_other_lose_and_mix_no_line() {
                     start,
                 );
                 // Scaled down: one of the writers rotates, as often as its size lets it.
-                file.rotation.as_mut().unwrap().minimum = Duration::ZERO;
+                let rotation = file.rotation.as_mut().unwrap();
+                (rotation.minimum, rotation.rest) = (Duration::ZERO, Duration::ZERO);
                 if writer > 0 {
                     file.rotation = None;
                 }
