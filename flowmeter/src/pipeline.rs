@@ -162,11 +162,7 @@ impl Pipeline {
         self.writer.reconfigure(config);
         self.budget.reconfigure(config);
         if let Some(engine) = &mut self.engine {
-            let learned = engine.snapshot();
-            *engine = Engine::new(config);
-            engine
-                .restore(&learned)
-                .context("taking over what detection has learned")?;
+            engine.reconfigure(config);
         }
         Ok(())
     }

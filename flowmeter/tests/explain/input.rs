@@ -15,7 +15,7 @@ fn place<'a>(event: &'a mut Value, name: &str) -> &'a mut Value {
 
 #[test]
 fn findings_are_found_among_other_events() {
-    let report = reports(&wazuh4(&finding()));
+    let report = reports(wazuh4(&finding()));
     assert_eq!(
         reports([FLOW, STATISTICS, "\n", &wazuh4(&finding()), FLOW].concat()),
         report

@@ -1,7 +1,6 @@
 //! `flowmeter explain` as an analyst or a script meets it, on findings that the encoder wrote.
 #![expect(
     clippy::unwrap_used,
-    clippy::indexing_slicing,
     reason = "the lints' exception for tests does not reach their helper functions"
 )]
 

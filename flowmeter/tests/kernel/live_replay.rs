@@ -178,8 +178,9 @@ fn comparable(lines: &[String]) -> Vec<String> {
                 ("/flow/responder", "first_seconds"),
                 ("/flow/responder", "last_seconds"),
                 ("/flowmeter", "interface"),
-                // Of the kernel's maps and of the writer, which a replay has not.
+                // Of the kernel's maps and of the writer, which a replay has not, and what depends on times.
                 ("/flowmeter", "map"),
+                ("/flowmeter", "detect"),
                 ("/flowmeter", "output"),
             ] {
                 if let Some(Value::Object(parent)) = event.pointer_mut(parent) {
