@@ -127,14 +127,23 @@ struct Row {
     destination_ports: BTreeSet<Option<String>>,
 }
 
-/// From so many on, conversations of the same two hosts that ended alike stand in one row: a scan, a beacon.
+/// From so many on, conversations of the same two hosts stand in one row if they were accepted on one port (a
+/// beacon) or ended alike without that (a scan).
 const MANY: usize = 4;
 
 fn together(conversations: &[Conversation]) -> Vec<Row> {
     let mut groups = BTreeMap::<_, Vec<&Conversation>>::new();
     for conversation in conversations {
         let c = conversation;
-        let key = (&c.protocol, &c.source.ip, &c.destination.ip, &c.vlan, &c.outcome);
+        let port = c.destination.port.as_ref().filter(|_| c.outcome == "accepted");
+        let key = (
+            &c.protocol,
+            &c.source.ip,
+            &c.destination.ip,
+            port,
+            &c.vlan,
+            &c.outcome,
+        );
         groups.entry(key).or_default().push(c);
     }
     let mut rows = Vec::new();
@@ -237,12 +246,12 @@ mod tests {
     #[test]
     fn a_scan_is_one_row_and_some_conversations_are_as_many() {
         let scan: Vec<_> = (1..=24).map(|port| conversation(port, "refused")).collect();
-        let some = (1..=3).map(|port| conversation(port, "accepted"));
+        let some = (1..=9).map(|port| conversation(port, "accepted"));
         let conversations: Vec<_> = scan.into_iter().chain(some).collect();
         let mut out = Vec::new();
         table(&mut out, &conversations).unwrap();
         let text = String::from_utf8(out).unwrap();
-        assert_eq!(text.lines().count(), 2 + 1 + 3, "{text}");
+        assert_eq!(text.lines().count(), 2 + 1 + 9, "{text}");
         let scan = text.lines().find(|line| line.contains("refused")).unwrap();
         assert!(
             scan.contains("203.0.113.5 (24 ports)  10.20.0.2 (24 ports)"),
