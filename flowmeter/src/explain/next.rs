@@ -51,12 +51,12 @@ pub(super) fn commands(episode: &Episode) -> Vec<(&'static str, String)> {
         .collect();
     if !ends.is_empty() {
         commands.push((
-            "Its flows and findings out of the event file:",
+            "Its flows and findings, out of the event file or that of all flows (output.all_flows_path):",
             format!("jq -c 'select({})' {file}", ends.join(" and ")),
         ));
     }
     commands.push((
-        "Who talked with whom until then, and does it come up again?",
+        "Who talked with whom until then, and does it come up again? A capture or the file of all flows shows all:",
         format!(
             "flowmeter replay --summary --until {:.0} {file}",
             whole_second(episode.last_seen())

@@ -237,6 +237,8 @@ static SCENARIO_EVENTS: LazyLock<Vec<(&str, String)>> = LazyLock::new(|| {
         }
         .to_string();
         let mut command = flowmeter(&["generate", "-c", "/dev/null", "--as", "events"]);
+        // No summaries, which a replay cannot take apart.
+        command.args(["--set", "output.flows=all"]);
         command.args(["--scenario", scenario.name, "--count", &count]);
         let (code, events, _) = told(&mut command);
         assert_eq!(code, 0);
