@@ -8,7 +8,7 @@ use humantime::format_duration;
 use crate::{
     capture::replay::Replay,
     cli::{Form, Generate},
-    config::Config,
+    config::{Config, Flows},
     emit::{Closed, FileAccount},
     error::Failure,
     generate::{
@@ -64,6 +64,8 @@ fn write_events(mut config: Config, conversations: &[Conversation], arguments: &
     config.capture.sampling = 1;
     // There is nothing before it to learn from.
     config.detect.learning = Duration::ZERO;
+    // What is made up is written in full.
+    config.output.flows = Flows::All;
     let mut pipeline = Pipeline::new(&config)?;
     pipeline.mark_synthetic();
     if arguments.form != Some(Form::Events) {
