@@ -1,5 +1,6 @@
 //! The loop: each interval drain, track, enrich, (detect,) emit. One thread; a tick is plain function calls.
 
+mod manager;
 mod meter;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,7 +14,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval_at, sleep_until},
 };
 
-use self::meter::Meter;
+use self::{manager::Manager, meter::Meter};
 use crate::{
     config::{self, Loaded, Sources},
     flow::Batch,
@@ -36,6 +37,7 @@ async fn agent(loaded: Loaded, sources: &Sources, duration: Option<Duration>) ->
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
+    let manager = Manager::of_this_process();
     let mut config = loaded.config;
     let mut pipeline = Pipeline::new(&config)?;
     pipeline.spread();
@@ -54,6 +56,7 @@ async fn agent(loaded: Loaded, sources: &Sources, duration: Option<Duration>) ->
     let notices = unsafe { AsyncFd::register(meter.notices()?) };
     let mut notices = notices.context("waiting for the kernel programs")?;
     let mut ticker = ticker(config.capture.interval);
+    let mut heartbeat = manager.heartbeat().map(self::ticker);
     let started = Instant::now();
     let end = async {
         match duration {
@@ -62,9 +65,17 @@ async fn agent(loaded: Loaded, sources: &Sources, duration: Option<Duration>) ->
         }
     };
     tokio::pin!(end);
+    manager.ready(&meter.metered());
     loop {
         let next_lines = pipeline.next_lines();
+        let beat = async {
+            match &mut heartbeat {
+                Some(heartbeat) => heartbeat.tick().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
+            _ = beat => manager.alive(),
             _ = ticker.tick() => {
                 let begun = Instant::now();
                 meter.drain(&mut batch)?;
@@ -95,8 +106,10 @@ async fn agent(loaded: Loaded, sources: &Sources, duration: Option<Duration>) ->
                 if let Err(error) = meter.follow(&handle, &config.capture).await {
                     log::error!("following a change of interfaces: {error:#}");
                 }
+                manager.ready(&meter.metered());
             }
             _ = hangup.recv() => {
+                manager.reloading();
                 match config::load(sources) {
                     Ok(new) => {
                         config = reload(&config, new.config, &mut pipeline);
@@ -104,12 +117,14 @@ async fn agent(loaded: Loaded, sources: &Sources, duration: Option<Duration>) ->
                     }
                     Err(error) => log::error!("reading the configuration again: {error:#}; the old one stays in force"),
                 }
+                manager.ready(&meter.metered());
             }
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             () = &mut end => break,
         }
     }
+    manager.stopping();
     // Detached first: what is counted after the last drain would be lost.
     meter.detach();
     meter.drain(&mut batch)?;

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod doctor;
 mod generate;
 mod replay;
 mod wazuh;
@@ -13,6 +14,7 @@ use log::LevelFilter;
 use toml::Value;
 
 pub use self::{
+    doctor::Doctor,
     generate::{Form, Generate},
     replay::Replay,
     wazuh::{Age, Check, Install, Place, Wazuh, WazuhCommand},
@@ -45,6 +47,7 @@ Examples:
   flowmeter replay --summary x.pcap    What is in this capture?
   flowmeter generate --scenario dns    What would a DNS tunnel look like?
   flowmeter explain finding.json       What does this finding mean, and what next?
+  flowmeter doctor                     What works on this host?
   flowmeter wazuh check                Do the events become alerts?
   flowmeter check-config               Is the configuration right, and what does it change?
 
@@ -63,6 +66,8 @@ pub enum Command {
     Explain(Explain),
     /// Set up Wazuh for the events, and find what keeps them from becoming alerts
     Wazuh(Wazuh),
+    /// Tell what works on this host, what does not, and what to do about it
+    Doctor(Doctor),
     /// Check the configuration and show what it changes
     CheckConfig(Configuration),
     /// Show which interfaces can be metered, how, and what holds them

@@ -2,6 +2,7 @@
 
 mod build_ebpf;
 mod demo;
+mod dist;
 mod eval;
 mod fuzz;
 mod linker;
@@ -43,6 +44,8 @@ enum Command {
     Eval(eval::Args),
     /// Fuzz the frame parser, or a reader of files, with libFuzzer
     Fuzz(fuzz::Args),
+    /// Make a Debian package and a tarball in target/dist
+    Dist(dist::Args),
 }
 
 fn main() -> ExitCode {
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::main(&workspace, &args),
         Command::Eval(args) => eval::main(&workspace, &args),
         Command::Fuzz(args) => fuzz::main(&workspace, &args),
+        Command::Dist(args) => dist::main(&workspace, &args),
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,

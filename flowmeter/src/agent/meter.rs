@@ -63,6 +63,19 @@ impl Meter {
         &self.names
     }
 
+    /// The interfaces that are metered now, by name.
+    pub(super) fn metered(&self) -> String {
+        let names: Vec<_> = self
+            .attached
+            .iter()
+            .map(|attached| attached.name.as_str())
+            .collect();
+        match names.as_slice() {
+            [] => "nothing at the moment".to_owned(),
+            names => names.join(", "),
+        }
+    }
+
     pub(super) fn drain(&mut self, batch: &mut Batch) -> Result<()> {
         self.drain.drain(batch)
     }

@@ -2,6 +2,7 @@
 
 mod check_config;
 mod completions;
+mod doctor;
 mod explain;
 mod generate;
 mod interfaces;
@@ -32,6 +33,7 @@ pub fn run(command: Command) -> Result<()> {
         Command::Generate(arguments) => generate::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Wazuh(arguments) => wazuh::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::CheckConfig(arguments) => check_config::run(&arguments),
         Command::Interfaces(arguments) => interfaces::run(&arguments),
         Command::PrintDefaultConfig => print_default_config::run(),

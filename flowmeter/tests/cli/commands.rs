@@ -127,6 +127,7 @@ fn help_fits_a_page_and_names_every_option_at_most_once() {
     for command in [
         "",
         "run",
+        "doctor",
         "check-config",
         "interfaces",
         "print-default-config",
@@ -161,6 +162,7 @@ fn every_command_is_completed_and_in_the_manual() {
         assert_eq!((script.code, script.stderr.as_str()), (0, ""));
         for command in [
             "run",
+            "doctor",
             "check-config",
             "interfaces",
             "print-default-config",

@@ -15,6 +15,7 @@ mod leftovers;
 mod live_replay;
 mod refusals;
 mod segments;
+mod service_manager;
 
 #[path = "../support/agent.rs"]
 mod agent;
