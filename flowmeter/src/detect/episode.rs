@@ -169,7 +169,8 @@ impl Episodes {
         let first_ns = finding.first_seen_ns;
         let start = !self.open.contains(&subject);
         let episode = self.open.entry(subject, || Episode {
-            id: hash(1, &(subject, first_ns)),
+            // The same evidence may still count when the next episode starts.
+            id: hash(1, &(subject, first_ns, now_ns)),
             began_ns: now_ns,
             first_ns,
             last_ns: now_ns,

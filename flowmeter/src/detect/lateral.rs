@@ -311,14 +311,21 @@ pub(super) fn tell_guessing(
         Confidence::Medium
     };
     finding.techniques = vec!["T1110"];
-    let key = if tag == Tag::LateralMovement {
+    let settings = context.settings_of(contact);
+    let (key, guesses) = if tag == Tag::LateralMovement {
         finding.techniques.extend(techniques(contact.port));
-        "detect.lateral_movement.guesses"
+        (
+            "detect.lateral_movement.guesses",
+            settings.lateral_movement.guesses,
+        )
     } else {
         finding.techniques.push("T1133");
-        "detect.external_inbound.guesses"
+        (
+            "detect.external_inbound.guesses",
+            settings.external_inbound.guesses,
+        )
     };
-    finding.settings = vec![(key, String::new())];
+    finding.settings = vec![(key, guesses.to_string())];
     finding.message = format!(
         "{} has opened {} short sessions to {} on port {}, as if to guess a password.",
         contact.source, guessing.count, contact.target, contact.port

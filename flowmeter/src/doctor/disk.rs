@@ -18,7 +18,7 @@ pub(super) fn check(site: &Site<'_>, checks: &mut Vec<Outcome>) {
     let folder = super::events::folder(&output.path);
     // A folder that is missing is told by the check of the event file.
     let Ok(room) = statvfs(folder) else { return };
-    let free = u64::from(room.blocks_available()).saturating_mul(u64::from(room.fragment_size()));
+    let free = room.blocks_available().saturating_mul(room.fragment_size());
     let needed = output.rotate_bytes.saturating_mul(u64::from(output.keep) + 1);
     checks.push(grade(&folder.display().to_string(), free, needed));
 }

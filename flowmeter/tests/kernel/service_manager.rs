@@ -28,9 +28,10 @@ impl Manager {
     }
 
     fn hears(&self) -> String {
-        let mut message = [0; 4096];
+        let mut message = vec![0; 4096];
         let length = self.0.recv(&mut message).expect("the agent says something");
-        String::from_utf8(message[..length].to_vec()).unwrap()
+        message.truncate(length);
+        String::from_utf8(message).unwrap()
     }
 
     /// Waits for a message that starts so; there may only be signs of life before it.
