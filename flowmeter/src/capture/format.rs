@@ -52,7 +52,16 @@ impl Format {
         if !text.starts_with(b"{") {
             return None;
         }
-        if holds(b"\"@timestamp\"") && holds(b"\"observer\"") | holds(b"\"flowmeter\"") | holds(b"\"flow\"") {
+        if holds(b"\"@timestamp\"")
+            && [
+                &b"\"observer\""[..],
+                b"\"flowmeter\"",
+                b"\"flow\"",
+                b"\"anomaly\"",
+            ]
+            .iter()
+            .any(|key| holds(key))
+        {
             Some(Self::Flowmeter)
         } else if [&b"\"ip_src\""[..], b"\"purge_init\"", b"\"stamp_inserted\""]
             .iter()
@@ -146,6 +155,11 @@ mod tests {
                 Some(Format::Zeek),
             ),
             (br#"{"ts":1.5,"id":{"orig_h":"192.0.2.1"}}"#, Some(Format::Zeek)),
+            // Findings stand first in an interval.
+            (
+                br#"{"@timestamp":"2026-01-05T08:00:00.000Z","netflow":"true","anomaly":{"tags":[]}}"#,
+                Some(Format::Flowmeter),
+            ),
             (
                 br#"{"event_type": "purge", "ip_src": "192.0.2.1"}"#,
                 Some(Format::Pmacct),
