@@ -38,10 +38,13 @@ pub(crate) fn command(host: &str, arguments: &[&str]) -> Command {
     }
     command
         .args(["netns", "exec", host, env!("CARGO_BIN_EXE_flowmeter"), "run"])
-        .args(["-c", "/dev/null", "-o", "-", "--set", "detect.state="])
+        .args(["-o", "-", "--set", "detect.state="])
         // What was counted is to be seen flow by flow, however small the interval.
-        .args(["--set", "output.flows=all"])
-        .args(arguments);
+        .args(["--set", "output.flows=all"]);
+    if !arguments.contains(&"-c") {
+        command.args(["-c", "/dev/null"]);
+    }
+    command.args(arguments);
     command
 }
 
