@@ -3,7 +3,7 @@
 # package and the log in /trial. Every step that fails ends it.
 set -euo pipefail
 exec >/trial/log 2>&1
-trap 'status=$?; [ $status = 0 ] || { echo "FAILED in line $LINENO"; journalctl --no-pager --unit=flowmeter | tail -30; }' EXIT
+trap 'echo "FAILED in line $LINENO"; journalctl --no-pager --unit=flowmeter | tail -30' ERR
 
 events=/var/log/netflow/netflow-wazuh.json
 
@@ -22,7 +22,7 @@ wait_for() {
 # Every file of the system with owner and permissions, less what any boot or package changes.
 files() {
     find / -xdev \( -path /proc -o -path /sys -o -path /dev -o -path /run -o -path /tmp -o -path /trial \) -prune \
-        -o -printf '%p %M %u %g\n' | grep -Ev '^/(var/(lib/(dpkg|systemd/(random-seed|catalog|timers))|log/(journal|dpkg\.log|wtmp|btmp|lastlog|faillog|apt)|cache|tmp)|etc/(\.pwd\.lock|(passwd|group|shadow|gshadow)-|machine-id|\.updated)|root/\.)' | sort
+        -o -printf '%p %M %u %g\n' | grep -Ev '^/(var/(lib/(apt|dpkg|systemd/(random-seed|catalog|timers))|log/(journal|dpkg\.log|wtmp|btmp|lastlog|faillog|apt)|cache|tmp)|etc/(\.pwd\.lock|(passwd|group|shadow|gshadow)-|machine-id|\.updated)|root/\.)' | sort
 }
 
 say "$(. /etc/os-release; echo "$PRETTY_NAME"), Linux $(uname -r), $(systemctl --version | head -1)"
@@ -33,7 +33,7 @@ ip link set out0 up
 files >/tmp/before
 
 say 'install'
-dpkg --install /trial/flowmeter.deb
+apt-get install --yes /trial/flowmeter.deb
 systemctl is-active flowmeter
 systemctl is-enabled flowmeter
 systemctl show flowmeter --property=Type,NotifyAccess,WatchdogUSec,User,MainPID,StatusText
@@ -86,6 +86,7 @@ restarted() {
 wait_for restarted
 journalctl --no-pager --unit=flowmeter | grep -i watchdog
 rm -r /run/systemd/system/flowmeter.service.d
+systemctl daemon-reload
 
 say 'a wrong configuration is told, and not tried again and again'
 cp /etc/flowmeter/flowmeter.toml /tmp/right
@@ -108,16 +109,25 @@ say 'remove, then purge'
 flowmeter wazuh uninstall --agent
 rm -r /var/ossec
 groupdel wazuh
-dpkg --remove flowmeter
+apt-get remove --yes flowmeter >/dev/null
 if systemctl is-active --quiet flowmeter; then false; fi
-if pgrep -x flowmeter; then false; fi
-ip -details link show in0 | grep -c xdp && false
+if grep -x flowmeter /proc/[0-9]*/comm; then false; fi
 [ -s "$events" ] && echo 'the events are still there'
-dpkg --purge flowmeter
+apt-get purge --yes flowmeter >/dev/null
 if getent passwd flowmeter || getent group flowmeter; then false; fi
 files >/tmp/after
 diff /tmp/before /tmp/after
 echo 'no trace'
+
+say 'the tarball'
+tar -xzf /trial/flowmeter.tar.gz --strip-components=1 --no-same-owner --no-overwrite-dir -C /
+systemd-sysusers flowmeter.conf
+systemd-tmpfiles --create flowmeter.conf || [ $? = 65 ]
+systemctl daemon-reload
+systemctl enable --now flowmeter
+systemctl is-active flowmeter
+flowmeter doctor >/dev/null
+systemctl disable --now flowmeter
 
 say 'passed'
 echo passed

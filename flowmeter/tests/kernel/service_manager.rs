@@ -4,7 +4,7 @@ use std::{
     fs,
     os::unix::net::UnixDatagram,
     path::Path,
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
     time::Duration,
 };
 
@@ -13,7 +13,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::{agent, network::Cable, support::root_or_skip};
+use crate::{network::Cable, support::root_or_skip};
 
 /// A test that waits longer than this for a message has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -46,8 +46,22 @@ impl Manager {
     }
 }
 
-fn start(host: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Child {
-    agent::command(host, arguments)
+fn start(host: &str, configuration: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Child {
+    Command::new("ip")
+        .args([
+            "netns",
+            "exec",
+            host,
+            env!("CARGO_BIN_EXE_flowmeter"),
+            "run",
+            "-i",
+            "in0",
+        ])
+        .args(["-o", "-", "--set", "detect.state=", "-c"])
+        .arg(configuration)
+        .args(arguments)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap())
         .envs(environment.iter().copied())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -74,9 +88,7 @@ fn the_service_manager_hears_of_start_reload_life_and_end() {
         ("NOTIFY_SOCKET", socket.to_str().unwrap()),
         ("WATCHDOG_USEC", "100000"),
     ];
-    let configuration = configuration.to_str().unwrap();
-    let arguments = ["-i", "in0", "-c", configuration];
-    let mut child = start(&cable.receiver.name, &arguments, &environment);
+    let mut child = start(&cable.receiver.name, &configuration, &[], &environment);
 
     assert_eq!(manager.waits_for("READY=1"), "READY=1\nSTATUS=Metering in0");
     // Nothing but time brings these.
@@ -84,7 +96,7 @@ fn the_service_manager_hears_of_start_reload_life_and_end() {
 
     // Also where the new configuration is refused: the old one is in force.
     for text in ["[capture]\ninterval = \"5s\"\n", "[capture]\ninterval = 5\n"] {
-        fs::write(configuration, text).unwrap();
+        fs::write(&configuration, text).unwrap();
         signal(&child, Signal::SIGHUP);
         let reloading = manager.waits_for("RELOADING=1\nMONOTONIC_USEC=");
         let (_, time) = reloading.rsplit_once('=').unwrap();
@@ -111,8 +123,13 @@ fn the_watchdog_of_another_process_is_not_fed() {
         ("WATCHDOG_USEC", "1000"),
         ("WATCHDOG_PID", "1"),
     ];
-    let arguments = ["-i", "in0", "--duration", "200ms"];
-    let mut child = start(&cable.receiver.name, &arguments, &environment);
+    let arguments = ["--duration", "200ms"];
+    let mut child = start(
+        &cable.receiver.name,
+        Path::new("/dev/null"),
+        &arguments,
+        &environment,
+    );
     // It would have been fed four hundred times in between.
     assert_eq!(manager.hears(), "READY=1\nSTATUS=Metering in0");
     assert!(manager.hears().starts_with("STOPPING=1"));

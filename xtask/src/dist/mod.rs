@@ -38,7 +38,7 @@ pub(crate) fn main(workspace: &Workspace, args: &Args) -> Result<()> {
         process::step(&format!("made {}", file.display()));
     }
     if args.trial {
-        trial::run(workspace, &package, &root)?;
+        trial::run(workspace, &package, &tarball, &root)?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The package on a clean Debian, booted in a container: installed, started, looked at, purged.
+//! The package on a clean Debian, booted in a container: installed, started, looked at, purged; and the tarball.
 
 use std::{
     fs,
@@ -39,7 +39,7 @@ const EXPOSURE: &str = "20";
 const BOOT_LIMIT: Duration = Duration::from_secs(300);
 const DOWNLOAD_LIMIT: Duration = Duration::from_secs(900);
 
-pub(super) fn run(workspace: &Workspace, package: &Path, staged: &Path) -> Result<()> {
+pub(super) fn run(workspace: &Workspace, package: &Path, tarball: &Path, staged: &Path) -> Result<()> {
     if !packages::is_root() {
         return Err(NeedsRoot {
             what: "the trial".to_owned(),
@@ -57,9 +57,10 @@ pub(super) fn run(workspace: &Workspace, package: &Path, staged: &Path) -> Resul
     put(&read(&script)?, &shared.join("trial.sh"))?;
     set_mode(&shared.join("trial.sh"), 0o755)?;
     put(&read(package)?, &shared.join("flowmeter.deb"))?;
+    put(&read(tarball)?, &shared.join("flowmeter.tar.gz"))?;
     let log = shared.join("log");
     put(b"", &log)?;
-    process::step("booting a clean Debian with the package in it");
+    process::step("booting a clean Debian for the package");
     let booted = process::run_within(&mut boot(&base, &shared)?, BOOT_LIMIT);
     let told = fs::read_to_string(&log).with_context(|| format!("reading {}", log.display()))?;
     println!("{told}");
