@@ -10,4 +10,5 @@
 mod collector;
 mod law;
 mod load;
+mod maintenance;
 mod properties;
