@@ -12,6 +12,18 @@ pub mod tcp_flags {
     pub const URG: u8 = 0x20;
     pub const ECE: u8 = 0x40;
     pub const CWR: u8 = 0x80;
+
+    /// Names, in the order of the bits.
+    pub const NAMES: [(u8, &str); 8] = [
+        (FIN, "FIN"),
+        (SYN, "SYN"),
+        (RST, "RST"),
+        (PSH, "PSH"),
+        (ACK, "ACK"),
+        (URG, "URG"),
+        (ECE, "ECE"),
+        (CWR, "CWR"),
+    ];
 }
 
 /// IP protocol numbers that the meter treats by name (IANA "Assigned Internet Protocol Numbers").
@@ -95,6 +107,15 @@ pub enum Tunnel {
 }
 
 impl Tunnel {
+    pub const ALL: [Self; 6] = [
+        Self::None,
+        Self::Gre,
+        Self::Vxlan,
+        Self::Geneve,
+        Self::GtpU,
+        Self::IpInIp,
+    ];
+
     /// The name that stands in events, empty for none.
     pub const fn name(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! The loop: each interval drain, track, enrich, (detect,) emit. One thread; a tick is plain function calls.
+//! The loop: each interval drain, track, enrich, detect, emit. One thread; a tick is plain function calls.
 
 mod manager;
 mod meter;
@@ -142,6 +142,7 @@ fn reload(old: &config::Config, mut new: config::Config, pipeline: &mut Pipeline
     new.capture.clone_from(&old.capture);
     new.capture.interval = interval;
     new.output.path.clone_from(&old.output.path);
+    new.output.all_flows_path.clone_from(&old.output.all_flows_path);
     new.detect.state.clone_from(&old.detect.state);
     match pipeline.reconfigure(&new) {
         Ok(()) => log::info!("configuration read again"),

@@ -68,6 +68,14 @@ pub enum InitiatorBasis {
 }
 
 impl InitiatorBasis {
+    pub const ALL: [Self; 5] = [
+        Self::TcpFlags,
+        Self::IcmpType,
+        Self::Port,
+        Self::Time,
+        Self::Address,
+    ];
+
     /// The name that stands in events.
     pub const fn name(self) -> &'static str {
         match self {
@@ -103,6 +111,8 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    pub const ALL: [Self; 4] = [Self::Accepted, Self::Refused, Self::Unanswered, Self::HalfOpen];
+
     pub const fn name(self) -> &'static str {
         match self {
             Self::Accepted => "accepted",
@@ -124,6 +134,14 @@ pub enum EndReason {
 }
 
 impl EndReason {
+    pub const ALL: [Self; 5] = [
+        Self::IdleTimeout,
+        Self::ActiveTimeout,
+        Self::EndOfFlowDetected,
+        Self::ForcedEnd,
+        Self::LackOfResources,
+    ];
+
     pub const fn name(self) -> &'static str {
         match self {
             Self::IdleTimeout => "idle timeout",

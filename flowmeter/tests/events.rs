@@ -28,34 +28,6 @@ use flowmeter_common::{
 use proptest::prelude::*;
 use serde_json::Value;
 
-const BASES: [InitiatorBasis; 5] = [
-    InitiatorBasis::TcpFlags,
-    InitiatorBasis::IcmpType,
-    InitiatorBasis::Port,
-    InitiatorBasis::Time,
-    InitiatorBasis::Address,
-];
-const OUTCOMES: [Outcome; 4] = [
-    Outcome::Accepted,
-    Outcome::Refused,
-    Outcome::Unanswered,
-    Outcome::HalfOpen,
-];
-const ENDS: [EndReason; 5] = [
-    EndReason::IdleTimeout,
-    EndReason::ActiveTimeout,
-    EndReason::EndOfFlowDetected,
-    EndReason::ForcedEnd,
-    EndReason::LackOfResources,
-];
-const TUNNELS: [Tunnel; 6] = [
-    Tunnel::None,
-    Tunnel::Gre,
-    Tunnel::Vxlan,
-    Tunnel::Geneve,
-    Tunnel::GtpU,
-    Tunnel::IpInIp,
-];
 const WEEK_NS: u64 = 7 * 24 * 3600 * 1_000_000_000;
 
 /// Small counts, large counts, and those around 2^31.
@@ -130,14 +102,14 @@ fn slices() -> impl Strategy<Value = Slice> {
         let point = (
             any::<u32>(),
             0_u16..4096,
-            0_usize..TUNNELS.len(),
+            0_usize..Tunnel::ALL.len(),
             any::<u32>(),
             any::<bool>(),
         );
         let state = (
-            0..BASES.len(),
-            0..OUTCOMES.len(),
-            0..=ENDS.len(),
+            0..InitiatorBasis::ALL.len(),
+            0..Outcome::ALL.len(),
+            0..=EndReason::ALL.len(),
             any::<u64>(),
             0..=WEEK_NS,
         );
@@ -146,7 +118,7 @@ fn slices() -> impl Strategy<Value = Slice> {
             move |(point, addresses, ports, state, (forward, reverse))| Slice {
                 ifindex: point.0,
                 vlan_id: point.1,
-                tunnel: TUNNELS[point.2],
+                tunnel: Tunnel::ALL[point.2],
                 tunnel_id: if point.2 == 0 { 0 } else { point.3 },
                 fragment,
                 ipv6: addresses.0.is_ipv6(),
@@ -159,15 +131,15 @@ fn slices() -> impl Strategy<Value = Slice> {
                     ip: addresses.1,
                     port: ports.1,
                 },
-                basis: BASES[state.0],
-                outcome: OUTCOMES[state.1],
+                basis: InitiatorBasis::ALL[state.0],
+                outcome: Outcome::ALL[state.1],
                 id: state.3,
                 start_ns,
                 last_ns: start_ns + state.4,
                 initiator_egress: point.4,
                 forward,
                 reverse,
-                end: ENDS.get(state.2).copied(),
+                end: EndReason::ALL.get(state.2).copied(),
             },
         )
     })

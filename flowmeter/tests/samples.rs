@@ -343,7 +343,7 @@ fn finding() -> Finding {
         score: 87,
         confidence: Confidence::High,
         reasons: vec![Reason {
-            id: "many_ports",
+            id: "vertical_scan",
             words: "31 ports of one host tried, 29 of them closed".to_owned(),
         }],
         counts: vec![
@@ -374,7 +374,7 @@ fn finding() -> Finding {
             lost_packets: 12,
         },
         techniques: vec!["T1046"],
-        settings: vec![("detect.port_scan.ports", "15".to_owned())],
+        settings: vec![("detect.port_scan.targets", "10".to_owned())],
         suppressed: 0,
         message: "192.168.56.30 tried 31 ports of 192.168.56.28 within 2 s, 29 of them closed".to_owned(),
     }

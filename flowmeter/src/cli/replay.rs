@@ -117,12 +117,11 @@ impl Replay {
         put("replay", "output.all_flows_path", Some("".into()));
         // Nothing here was sampled by this program, whatever the agent does.
         put("replay", "capture.sampling", Some(1.into()));
+        let mut sources = self.configuration.sources();
         if self.state.is_none() {
-            put("replay", "detect.learning", Some("0s".into()));
+            // Nothing was learned before, and a capture is too short to learn from. Who sets it, wins.
+            sources.set.insert(0, "detect.learning=0s".to_owned());
         }
-        Sources {
-            options,
-            ..self.configuration.sources()
-        }
+        Sources { options, ..sources }
     }
 }

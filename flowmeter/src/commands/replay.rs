@@ -4,6 +4,7 @@ mod follow;
 
 use std::{
     io::{self, IsTerminal, Write},
+    ops::Range,
     path::{Path, PathBuf},
     sync::atomic::Ordering,
     time::Duration,
@@ -18,7 +19,7 @@ use crate::{
         format::Reading,
         input::BytesRead,
         problem::Problem,
-        replay::{self, FileSource, Replay, Source},
+        replay::{self, FileSource, Interval, Replay, Source},
     },
     cli,
     emit::{Closed, FileAccount, Summary},
@@ -66,16 +67,8 @@ pub(super) fn run(arguments: &cli::Replay) -> Result<()> {
         let Some(mut interval) = next else {
             break pipeline.finish(0..0, &names);
         };
-        for (ifindex, name) in replay.interfaces().iter().skip(names.len()) {
-            names.insert(ifindex, name.to_owned());
-        }
         late_items += interval.late_items;
-        pipeline.take(&mut interval.batch);
-        pipeline.take_slices(&mut interval.slices);
-        if interval.synthetic {
-            pipeline.mark_synthetic();
-        }
-        let span = interval.start_ns..interval.end_ns;
+        let span = take(&mut interval, &replay, &mut pipeline, &mut names);
         next = replay.next_interval();
         if next.is_none() {
             problems.take(&mut replay, &progress);
@@ -94,7 +87,7 @@ pub(super) fn run(arguments: &cli::Replay) -> Result<()> {
     };
     if late_items > 0 {
         log::warn!(
-            "{late_items} packets or lines came more than an interval late; they stand in a later one"
+            "{late_items} packets or lines came when their interval was over; they stand in a later one"
         );
     }
     if replay.left_out() > 0 {
@@ -104,6 +97,24 @@ pub(super) fn run(arguments: &cli::Replay) -> Result<()> {
         print_summary(&summary, arguments.output.as_deref())?;
     }
     problems.verdict(&account)
+}
+
+/// Hands an interval to the pipeline, to be closed; answers with its time.
+fn take(
+    interval: &mut Interval,
+    replay: &Replay,
+    pipeline: &mut Pipeline,
+    names: &mut InterfaceNames,
+) -> Range<u64> {
+    for (ifindex, name) in replay.interfaces().iter().skip(names.len()) {
+        names.insert(ifindex, name.to_owned());
+    }
+    pipeline.take(&mut interval.batch);
+    pipeline.take_slices(&mut interval.slices);
+    if interval.synthetic {
+        pipeline.mark_synthetic();
+    }
+    interval.start_ns..interval.end_ns
 }
 
 /// Since the Unix epoch; 0 for what was before.

@@ -25,8 +25,8 @@ pub struct FlowSummary {
     pub sources: u64,
     pub destinations: u64,
     pub services: u64,
-    /// Flows by outcome, in the order of [`OUTCOMES`].
-    pub outcomes: [u64; OUTCOMES.len()],
+    /// Flows by outcome, in the order of [`Outcome::ALL`].
+    pub outcomes: [u64; Outcome::ALL.len()],
     /// First and last packet in the interval, of flows without any the connection's last; nanoseconds since the
     /// Unix epoch.
     pub first_ns: u64,
@@ -37,13 +37,6 @@ pub struct FlowSummary {
     pub reverse: Volume,
     pub wire_bytes: u64,
 }
-
-pub const OUTCOMES: [Outcome; 4] = [
-    Outcome::Accepted,
-    Outcome::Refused,
-    Outcome::Unanswered,
-    Outcome::HalfOpen,
-];
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Volume {
@@ -196,7 +189,7 @@ fn summary(
         sources,
         destinations,
         services: service_count,
-        outcomes: [0; OUTCOMES.len()],
+        outcomes: [0; Outcome::ALL.len()],
         first_ns: u64::MAX,
         last_ns: 0,
         forward: Volume::default(),
@@ -223,7 +216,7 @@ fn summary(
         for (count, _) in summary
             .outcomes
             .iter_mut()
-            .zip(OUTCOMES)
+            .zip(Outcome::ALL)
             .filter(|(_, outcome)| *outcome == slice.outcome)
         {
             *count += 1;

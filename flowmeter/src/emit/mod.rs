@@ -16,7 +16,7 @@ use hashbrown::HashMap;
 pub use budget::Budget;
 pub use event::{Encoder, IntervalFacts};
 pub use file::{Closed, EventFile, FileAccount};
-pub use merge::{FlowSummary, OUTCOMES, Volume};
+pub use merge::{FlowSummary, Volume};
 pub use summary::Summary;
 
 use crate::{

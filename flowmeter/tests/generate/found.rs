@@ -1,9 +1,11 @@
 //! What the detectors make of each scenario, with their default settings.
 
+use std::process::Command;
+
 use flowmeter::generate::SCENARIOS;
 use serde_json::Value;
 
-use crate::{events, text};
+use crate::{events, generate, parsed, text};
 
 fn starts(events: &[Value]) -> Vec<&str> {
     events
@@ -34,4 +36,27 @@ fn findings_of_made_up_traffic_are_labelled() {
     let labels: Vec<_> = findings.map(|event| text(event, "/labels/synthetic")).collect();
     assert!(!labels.is_empty());
     assert!(labels.iter().all(|label| *label == "true"));
+}
+
+/// A replay tells what is new at once, since nothing was learned before; who wants to learn first can.
+#[test]
+fn a_replay_learns_first_only_if_it_is_told_to() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().to_str().unwrap();
+    let written = generate(&["--scenario", "lateral_movement", "-o", path])
+        .output()
+        .unwrap();
+    assert!(written.status.success());
+    let found = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_flowmeter"))
+            .args(["replay", "-c", "/dev/null", path])
+            .args(arguments)
+            .env_clear()
+            .output()
+            .unwrap();
+        let events = parsed(&String::from_utf8(output.stdout).unwrap());
+        starts(&events).contains(&"possible_lateral_movement")
+    };
+    assert!(found(&[]));
+    assert!(!found(&["--set", "detect.learning=1d"]));
 }

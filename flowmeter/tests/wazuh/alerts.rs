@@ -62,6 +62,16 @@ fn there_is_one_alert_for_each_rule_of_a_tag() {
         let mut finding = finding(tag, Phase::Start);
         finding.message = format!("192.168.56.30 and 203.0.113.99: {}", tag.name());
         finding.reasons.clear();
+        finding.techniques = vec![match tag {
+            Tag::OutboundBytes => "T1048",
+            Tag::Beaconing => "T1071.001",
+            Tag::LateralMovement => "T1021.002",
+            Tag::Dns => "T1071.004",
+            Tag::ExternalInbound => "T1133",
+            Tag::OutboundPort => "T1571",
+            Tag::Dos => "T1498.001",
+            Tag::PortScan | Tag::Escalation | Tag::Overflow => "T1046",
+        }];
         let (id, alert) = alert(&line(&finding));
         ids.push(id);
         let text = format!("{alert}\n");

@@ -18,7 +18,7 @@ use anyhow::{Context as _, Result, bail};
 use jiff::{Timestamp, tz::TimeZone};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::nanoseconds;
+use super::{nanoseconds, take};
 use crate::{
     capture::{
         follow::Follower,
@@ -161,13 +161,9 @@ impl Steps {
     /// Makes the events of what was read, and keeps them with the place that was reached.
     fn events(&mut self, pipeline: &mut Pipeline) -> Result<()> {
         while let Some(mut interval) = self.replay.next_interval() {
-            for (ifindex, name) in self.replay.interfaces().iter().skip(self.names.len()) {
-                self.names.insert(ifindex, name.to_owned());
-            }
-            pipeline.take(&mut interval.batch);
-            pipeline.take_slices(&mut interval.slices);
-            pipeline.close_interval(interval.start_ns..interval.end_ns, &self.names)?;
-            self.end_ns = interval.end_ns;
+            let span = take(&mut interval, &self.replay, pipeline, &mut self.names);
+            self.end_ns = span.end;
+            pipeline.close_interval(span, &self.names)?;
         }
         for problem in self.replay.take_problems() {
             if Problem::is_loss(&problem) || self.told.insert(discriminant(&problem.what)) {

@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use flowmeter_common::{FlowCounters, Tunnel};
+use flowmeter_common::{FlowCounters, Tunnel, flow::tcp_flags};
 
 use super::{Encoder, Labels, flow, number};
 use crate::{
@@ -271,10 +271,7 @@ impl Line<'_> {
             self.text("NONE");
         }
         let mut separator = "";
-        for (_, name) in super::value::FLAG_NAMES
-            .iter()
-            .filter(|(bit, _)| flags & bit != 0)
-        {
+        for (_, name) in tcp_flags::NAMES.iter().filter(|(bit, _)| flags & bit != 0) {
             self.text(separator);
             self.text(name);
             separator = ",";

@@ -116,18 +116,6 @@ impl Serialize for Duration {
     }
 }
 
-/// In the order of their bits.
-pub(super) const FLAG_NAMES: [(u8, &str); 8] = [
-    (tcp_flags::FIN, "FIN"),
-    (tcp_flags::SYN, "SYN"),
-    (tcp_flags::RST, "RST"),
-    (tcp_flags::PSH, "PSH"),
-    (tcp_flags::ACK, "ACK"),
-    (tcp_flags::URG, "URG"),
-    (tcp_flags::ECE, "ECE"),
-    (tcp_flags::CWR, "CWR"),
-];
-
 /// TCP flags by name, joined by commas in the order of their bits; `NONE` for a segment without any.
 #[derive(Clone, Copy)]
 pub(super) struct TcpFlags(pub(super) u8);
@@ -138,7 +126,7 @@ impl std::fmt::Display for TcpFlags {
             return f.write_str("NONE");
         }
         let mut separator = "";
-        for (_, name) in FLAG_NAMES.iter().filter(|(bit, _)| self.0 & bit != 0) {
+        for (_, name) in tcp_flags::NAMES.iter().filter(|(bit, _)| self.0 & bit != 0) {
             f.write_str(separator)?;
             f.write_str(name)?;
             separator = ",";

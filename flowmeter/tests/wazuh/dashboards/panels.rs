@@ -154,9 +154,9 @@ impl Panel {
 
 const ANOMALIES: Query = Dql("rule.groups:network_anomaly");
 /// With the optional flow rules only.
-const FLOWS: Query = Dql("rule.groups:netflow and data.event.action:network_flow");
+const FLOWS: Query = Dql("rule.groups:netflow and data.event.action:(network_flow or network_flow_summary)");
 const OUTBOUND: Query = Dql(
-    "rule.groups:netflow and data.event.action:network_flow and data.flow.direction:internal_to_external",
+    "rule.groups:netflow and data.event.action:(network_flow or network_flow_summary) and data.flow.direction:internal_to_external",
 );
 const LATERAL: Query = Dql(
     "rule.id:117004 or (rule.groups:netflow and data.flow.direction:internal_to_internal and data.destination.port:(22 or 445 or 3389 or 5985 or 5986 or 1433 or 3306))",

@@ -11,44 +11,6 @@ use crate::{
     flow::{EndReason, Endpoint, InitiatorBasis, Outcome, Slice},
 };
 
-const BASES: [InitiatorBasis; 5] = [
-    InitiatorBasis::TcpFlags,
-    InitiatorBasis::IcmpType,
-    InitiatorBasis::Port,
-    InitiatorBasis::Time,
-    InitiatorBasis::Address,
-];
-const OUTCOMES: [Outcome; 4] = [
-    Outcome::Accepted,
-    Outcome::Refused,
-    Outcome::Unanswered,
-    Outcome::HalfOpen,
-];
-const ENDS: [EndReason; 5] = [
-    EndReason::IdleTimeout,
-    EndReason::ActiveTimeout,
-    EndReason::EndOfFlowDetected,
-    EndReason::ForcedEnd,
-    EndReason::LackOfResources,
-];
-const TUNNELS: [Tunnel; 5] = [
-    Tunnel::Gre,
-    Tunnel::Vxlan,
-    Tunnel::Geneve,
-    Tunnel::GtpU,
-    Tunnel::IpInIp,
-];
-const FLAGS: [(&str, u8); 8] = [
-    ("FIN", tcp_flags::FIN),
-    ("SYN", tcp_flags::SYN),
-    ("RST", tcp_flags::RST),
-    ("PSH", tcp_flags::PSH),
-    ("ACK", tcp_flags::ACK),
-    ("URG", tcp_flags::URG),
-    ("ECE", tcp_flags::ECE),
-    ("CWR", tcp_flags::CWR),
-];
-
 /// Linux allows 15 bytes for the name of an interface, captures hold longer ones.
 const LONGEST_NAME: usize = 255;
 
@@ -244,7 +206,7 @@ impl Event<'_> {
         let basis = flow.initiator.basis.as_deref().unwrap_or_default();
         let (tunnel, tunnel_id) = match &flow.tunnel {
             Some(tunnel) => (
-                named("flow.tunnel.kind", &TUNNELS, Tunnel::name, &tunnel.kind)?,
+                named("flow.tunnel.kind", &Tunnel::ALL, Tunnel::name, &tunnel.kind)?,
                 tunnel.id.narrow("flow.tunnel.id")?,
             ),
             None => (Tunnel::None, 0),
@@ -264,8 +226,13 @@ impl Event<'_> {
             protocol: network.iana_number,
             initiator: end(&self.source, icmp.map(|icmp| icmp.r#type)),
             responder: end(&self.destination, icmp.map(|icmp| icmp.code)),
-            basis: named("flow.initiator.basis", &BASES, InitiatorBasis::name, basis)?,
-            outcome: named("flow.outcome", &OUTCOMES, Outcome::name, &flow.outcome)?,
+            basis: named(
+                "flow.initiator.basis",
+                &InitiatorBasis::ALL,
+                InitiatorBasis::name,
+                basis,
+            )?,
+            outcome: named("flow.outcome", &Outcome::ALL, Outcome::name, &flow.outcome)?,
             id: u64::from_str_radix(&flow.id, 16).map_err(|_| Fault::field("flow.id", Wrong::Number))?,
             start_ns,
             last_ns,
@@ -273,7 +240,12 @@ impl Event<'_> {
             forward: flow.initiator.counters(&self.source, start_ns)?,
             reverse: flow.responder.counters(&self.destination, start_ns)?,
             end: match &flow.end_reason {
-                Some(reason) => Some(named("flow.end_reason", &ENDS, EndReason::name, reason)?),
+                Some(reason) => Some(named(
+                    "flow.end_reason",
+                    &EndReason::ALL,
+                    EndReason::name,
+                    reason,
+                )?),
                 None => None,
             },
         })
@@ -338,8 +310,8 @@ fn flags(field: &'static str, text: &str) -> Result<u8, Fault> {
         return Ok(0);
     }
     text.split(',').try_fold(0, |all, name| {
-        let flag = FLAGS.iter().find(|(known, _)| *known == name);
-        flag.map(|(_, bit)| all | bit)
+        let flag = tcp_flags::NAMES.iter().find(|(_, known)| *known == name);
+        flag.map(|(bit, _)| all | bit)
             .ok_or(Fault::field(field, Wrong::Flags))
     })
 }

@@ -8,7 +8,7 @@ use flowmeter_common::{
     FlowCounters,
     flow::{
         flag_count,
-        tcp_flags::{ACK, CWR, ECE, FIN, PSH, RST, SYN, URG},
+        tcp_flags::{ACK, FIN, NAMES, PSH, RST, SYN, URG},
     },
 };
 
@@ -34,19 +34,11 @@ fn named(list: &[u8]) -> Option<u8> {
     }
     inside.split(|&byte| byte == b',').try_fold(0, |flags, name| {
         let name = name.trim_ascii().strip_prefix(b"\"")?.strip_suffix(b"\"")?;
-        let flag = match name {
-            b"FIN" => FIN,
-            b"SYN" => SYN,
-            b"RST" => RST,
-            b"PSH" => PSH,
-            b"ACK" => ACK,
-            b"URG" => URG,
-            b"ECE" => ECE,
-            b"CWR" => CWR,
-            b"NULL" => 0,
-            _ => return None,
-        };
-        Some(flags | flag)
+        if name == b"NULL" {
+            return Some(flags);
+        }
+        let flag = NAMES.iter().find(|(_, known)| known.as_bytes() == name);
+        flag.map(|(bit, _)| flags | bit)
     })
 }
 
