@@ -3,6 +3,7 @@
 mod doctor;
 mod generate;
 mod replay;
+mod report;
 mod wazuh;
 
 use std::{path::PathBuf, time::Duration};
@@ -17,6 +18,7 @@ pub use self::{
     doctor::Doctor,
     generate::{Form, Generate},
     replay::Replay,
+    report::{Report, ReportFormat},
     wazuh::{Age, Check, Install, Place, Wazuh, WazuhCommand},
 };
 use crate::config::{self, Flows, Mode, ObservedDirection, Override, Sources};
@@ -47,6 +49,7 @@ Examples:
   flowmeter replay --summary x.pcap    What is in this capture?
   flowmeter generate --scenario dns    What would a DNS tunnel look like?
   flowmeter explain finding.json       What does this finding mean, and what next?
+  flowmeter report events.json -o r.html   What went on, as a page to read and print
   flowmeter doctor                     What works on this host?
   flowmeter wazuh check                Do the events become alerts?
   flowmeter check-config               Is the configuration right, and what does it change?
@@ -64,6 +67,8 @@ pub enum Command {
     Generate(Generate),
     /// Say what findings mean: why they were raised, likely benign causes, what to look at next
     Explain(Explain),
+    /// Make a page out of event files: network monitoring, anomaly detection, incident investigation
+    Report(Report),
     /// Set up Wazuh for the events, and find what keeps them from becoming alerts
     Wazuh(Wazuh),
     /// Tell what works on this host, what does not, and what to do about it

@@ -17,6 +17,7 @@ pub mod flow;
 pub mod generate;
 pub mod logging;
 pub mod pipeline;
+pub mod report;
 pub mod state;
 pub mod track;
 pub mod wazuh;

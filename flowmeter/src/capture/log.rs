@@ -7,7 +7,7 @@
 mod events;
 mod fault;
 mod json;
-mod lines;
+pub(crate) mod lines;
 mod number;
 mod pmacct;
 mod protocol;
@@ -16,6 +16,7 @@ mod zeek;
 
 use std::{io::Read, iter::Sum, ops::AddAssign};
 
+pub(crate) use events::Count;
 pub use events::EventParser;
 pub use fault::{Fault, Wrong};
 pub use pmacct::PmacctParser;

@@ -9,6 +9,7 @@ mod interfaces;
 mod man;
 mod print_default_config;
 mod replay;
+mod report;
 mod run;
 mod wazuh;
 
@@ -32,6 +33,7 @@ pub fn run(command: Command) -> Result<()> {
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Report(arguments) => report::run(&arguments),
         Command::Wazuh(arguments) => wazuh::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::CheckConfig(arguments) => check_config::run(&arguments),

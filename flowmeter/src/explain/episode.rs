@@ -8,7 +8,7 @@ use crate::detect::{Phase, Tag};
 
 /// The findings of one episode, each once, in their order.
 #[derive(Debug)]
-pub(super) struct Episode {
+pub(crate) struct Episode {
     findings: Vec<Told>,
     /// The fullest: the last that is not the end, which repeats only the sums.
     latest: Told,
@@ -17,7 +17,7 @@ pub(super) struct Episode {
 impl Episode {
     /// Episodes in the order in which they first come up. Several collectors may see the same traffic: their
     /// episodes are their own.
-    pub(super) fn all(told: Vec<Told>) -> Vec<Self> {
+    pub(crate) fn all(told: Vec<Told>) -> Vec<Self> {
         let mut same = IndexMap::<(Tag, String, Option<String>), Vec<Told>>::new();
         for told in told {
             let key = (told.tag, told.episode.clone(), told.collector.clone());
@@ -47,26 +47,31 @@ impl Episode {
         })
     }
 
-    pub(super) const fn latest(&self) -> &Told {
+    pub(crate) const fn latest(&self) -> &Told {
         &self.latest
     }
 
-    pub(super) fn first_seen(&self) -> Timestamp {
+    pub(crate) fn first_seen(&self) -> Timestamp {
         let times = self.findings.iter().map(|told| told.first_seen);
         times.min().unwrap_or(self.latest.first_seen)
     }
 
-    pub(super) fn last_seen(&self) -> Timestamp {
+    pub(crate) fn last_seen(&self) -> Timestamp {
         let times = self.findings.iter().map(|told| told.last_seen);
         times.max().unwrap_or(self.latest.last_seen)
     }
 
-    pub(super) fn updates(&self) -> usize {
+    pub(crate) fn updates(&self) -> usize {
         self.phase(Phase::Update).count()
     }
 
-    pub(super) fn has(&self, phase: Phase) -> bool {
+    pub(crate) fn has(&self, phase: Phase) -> bool {
         self.phase(phase).next().is_some()
+    }
+
+    /// Start, updates and end, as far as they were read.
+    pub(crate) fn findings(&self) -> impl Iterator<Item = &Told> {
+        self.findings.iter()
     }
 
     fn phase(&self, phase: Phase) -> impl Iterator<Item = &Told> {
@@ -74,7 +79,7 @@ impl Episode {
     }
 
     /// Told about the same and not written.
-    pub(super) fn suppressed(&self) -> u64 {
+    pub(crate) fn suppressed(&self) -> u64 {
         self.findings
             .iter()
             .map(|told| told.suppressed)
@@ -82,7 +87,7 @@ impl Episode {
     }
 
     /// Identifier and words: the latest, then those that only earlier findings have.
-    pub(super) fn reasons(&self) -> Vec<&(String, String)> {
+    pub(crate) fn reasons(&self) -> Vec<&(String, String)> {
         let mut reasons: Vec<_> = self.latest.reasons.iter().collect();
         for reason in self.findings.iter().rev().flat_map(|told| &told.reasons) {
             if !reasons.iter().any(|(id, _)| *id == reason.0) {
@@ -93,7 +98,7 @@ impl Episode {
     }
 
     /// What is the same in all findings of the episode.
-    pub(super) fn constant<T: Copy + PartialEq>(&self, read: impl Fn(&Told) -> Option<T>) -> Option<T> {
+    pub(crate) fn constant<T: Copy + PartialEq>(&self, read: impl Fn(&Told) -> Option<T>) -> Option<T> {
         let value = read(&self.latest);
         value.filter(|_| self.findings.iter().all(|told| read(told) == value))
     }

@@ -7,24 +7,24 @@
 use crate::detect::Tag;
 
 /// What is the same for all findings of a tag.
-pub(super) struct Kind {
-    pub(super) title: &'static str,
+pub(crate) struct Kind {
+    pub(crate) title: &'static str,
     /// What usually turns out to be behind it when nothing is wrong.
-    pub(super) benign: &'static [&'static str],
-    pub(super) next: &'static [Step],
+    pub(crate) benign: &'static [&'static str],
+    pub(crate) next: &'static [Step],
     /// The role that a host may have, better than an entry of the allow-list: a key and its value.
-    pub(super) role: Option<Role>,
+    pub(crate) role: Option<Role>,
 }
 
-pub(super) struct Step {
-    pub(super) what: &'static str,
+pub(crate) struct Step {
+    pub(crate) what: &'static str,
     /// Empty: something to think about, not to type.
-    pub(super) command: &'static str,
+    pub(crate) command: &'static str,
 }
 
-pub(super) struct Role {
-    pub(super) when: &'static str,
-    pub(super) setting: &'static str,
+pub(crate) struct Role {
+    pub(crate) when: &'static str,
+    pub(crate) setting: &'static str,
 }
 
 const fn look(what: &'static str, command: &'static str) -> Step {
@@ -35,7 +35,7 @@ const fn ask(what: &'static str) -> Step {
     Step { what, command: "" }
 }
 
-pub(super) const fn kind(tag: Tag) -> &'static Kind {
+pub(crate) const fn kind(tag: Tag) -> &'static Kind {
     match tag {
         Tag::PortScan => &PORT_SCAN,
         Tag::OutboundBytes => &OUTBOUND_BYTES,
@@ -274,7 +274,7 @@ const OVERFLOW: Kind = Kind {
 };
 
 /// Why, in general: beside each reason stand its numbers, which the event holds.
-pub(super) const REASONS: &[(&str, &str)] = &[
+pub(crate) const REASONS: &[(&str, &str)] = &[
     (
         "findings_per_minute",
         "More findings came up in a minute than may be written.",
@@ -451,7 +451,7 @@ pub(super) const REASONS: &[(&str, &str)] = &[
 ];
 
 /// ATT&CK Enterprise names.
-pub(super) const TECHNIQUES: &[(&str, &str)] = &[
+pub(crate) const TECHNIQUES: &[(&str, &str)] = &[
     ("T1046", "Network Service Discovery"),
     ("T1595", "Active Scanning"),
     ("T1595.001", "Active Scanning: Scanning IP Blocks"),
@@ -481,7 +481,7 @@ pub(super) const TECHNIQUES: &[(&str, &str)] = &[
 ];
 
 /// What a table says about an identifier; `None` for one of another version.
-pub(super) fn text(table: &[(&'static str, &'static str)], id: &str) -> Option<&'static str> {
+pub(crate) fn text(table: &[(&'static str, &'static str)], id: &str) -> Option<&'static str> {
     table
         .iter()
         .find(|(known, _)| *known == id)

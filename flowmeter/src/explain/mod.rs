@@ -3,13 +3,13 @@
 //! What the event holds is told in words; what it cannot hold (benign causes, what to look at next) comes from
 //! one table.
 
-mod episode;
-mod knowledge;
-mod next;
+pub(crate) mod episode;
+pub(crate) mod knowledge;
+pub(crate) mod next;
 mod page;
-mod read;
-mod report;
-mod told;
+pub(crate) mod read;
+pub(crate) mod report;
+pub(crate) mod told;
 
 use std::path::Path;
 

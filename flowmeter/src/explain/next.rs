@@ -11,7 +11,7 @@ use crate::{config::Config, detect::Tag};
 const ALLOWED_DAYS: i64 = 30;
 
 /// Label and query, in the dashboard's query language.
-pub(super) fn queries(episode: &Episode) -> Vec<(&'static str, String)> {
+pub(crate) fn queries(episode: &Episode) -> Vec<(&'static str, String)> {
     let told = episode.latest();
     let prefix = told.prefix;
     let mut queries = vec![(
@@ -40,7 +40,7 @@ pub(super) fn queries(episode: &Episode) -> Vec<(&'static str, String)> {
 }
 
 /// What and command, for the host that has the event file.
-pub(super) fn commands(episode: &Episode) -> Vec<(&'static str, String)> {
+pub(crate) fn commands(episode: &Episode) -> Vec<(&'static str, String)> {
     let told = episode.latest();
     let file = Config::default().output.path;
     let file = file.display();
@@ -72,7 +72,7 @@ fn whole_second(time: Timestamp) -> Timestamp {
 
 /// The entry of `detect.allow` that covers what the episode is about and nothing else; `None` where that would
 /// be more than one host on either side, or where the allow-list does not count.
-pub(super) fn allow(episode: &Episode, now: Timestamp) -> Option<String> {
+pub(crate) fn allow(episode: &Episode, now: Timestamp) -> Option<String> {
     let source = episode.constant(|told| told.source);
     let destination = episode.constant(|told| told.destination);
     let tag = episode.latest().tag;
@@ -93,7 +93,7 @@ pub(super) fn allow(episode: &Episode, now: Timestamp) -> Option<String> {
 }
 
 /// `text` with what the finding names in the place of `{source}` and the like; `None` where it names no such.
-pub(super) fn filled(text: &str, episode: &Episode) -> Option<String> {
+pub(crate) fn filled(text: &str, episode: &Episode) -> Option<String> {
     let told = episode.latest();
     let time = |time: Timestamp| format!("{} UTC", time.strftime("%Y-%m-%d %H:%M:%S"));
     let values: [(&str, Option<String>); 7] = [

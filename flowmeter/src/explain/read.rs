@@ -74,7 +74,7 @@ impl Findings {
 }
 
 /// A file's name as people read it.
-pub(super) struct Shown<'a>(pub(super) &'a Path);
+pub(crate) struct Shown<'a>(pub(crate) &'a Path);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -15,7 +15,7 @@ use super::{
 use crate::{config, detect::Phase};
 
 /// Score from which the title is red.
-const SEVERE: u64 = 80;
+pub(crate) const SEVERE: u64 = 80;
 
 /// `now` dates the entry of the allow-list.
 pub(super) fn write(page: &mut Page, episode: &Episode, now: Timestamp) {
@@ -37,51 +37,59 @@ pub(super) fn write(page: &mut Page, episode: &Episode, now: Timestamp) {
 }
 
 fn facts(page: &mut Page, episode: &Episode) {
+    for (label, value) in facts_of(episode) {
+        page.row(label, &value);
+    }
+}
+
+/// What it is, when, and who took part: labels and their values. A value without a label belongs to the one before.
+pub(crate) fn facts_of(episode: &Episode) -> Vec<(&'static str, String)> {
     let told = episode.latest();
+    let mut facts = Vec::new();
     if told.synthetic {
-        page.row("made up", "by flowmeter generate: there was no such traffic");
+        let made_up = "by flowmeter generate: there was no such traffic";
+        facts.push(("made up", made_up.to_owned()));
     }
     if let Some(score) = told.score {
         let confidence = told.confidence.as_ref();
         let confidence = confidence.map(|confidence| format!(", confidence {confidence}"));
-        page.row(
+        facts.push((
             "score",
-            &format!("{score} of 100{}", confidence.unwrap_or_default()),
-        );
+            format!("{score} of 100{}", confidence.unwrap_or_default()),
+        ));
     }
     let (first, last) = (episode.first_seen(), episode.last_seen());
     let lasting = match last.duration_since(first).unsigned_abs().as_secs() {
         0 => "within a second".to_owned(),
         seconds => humantime::format_duration(Duration::from_secs(seconds)).to_string(),
     };
-    page.row("seen", &format!("{} to {} ({lasting})", time(first), time(last)));
-    page.row("episode", &format!("{}: {}", told.episode, phases(episode)));
-    page.row("source", &side(told.source.map(|ip| ip.to_string())));
-    page.row(
-        "target",
-        &side(told.destination.map(|ip| {
-            let port = told.port.map(|port| format!(", port {port}")).unwrap_or_default();
-            let transport = told
-                .transport
-                .as_ref()
-                .map(|name| format!(", {}", name.to_uppercase()));
-            format!("{ip}{port}{}", transport.unwrap_or_default())
-        })),
-    );
+    facts.push(("seen", format!("{} to {} ({lasting})", time(first), time(last))));
+    facts.push(("episode", format!("{}: {}", told.episode, phases(episode))));
+    facts.push(("source", side(told.source.map(|ip| ip.to_string()))));
+    let target = told.destination.map(|ip| {
+        let port = told.port.map(|port| format!(", port {port}")).unwrap_or_default();
+        let transport = told
+            .transport
+            .as_ref()
+            .map(|name| format!(", {}", name.to_uppercase()));
+        format!("{ip}{port}{}", transport.unwrap_or_default())
+    });
+    facts.push(("target", side(target)));
     if let Some(collector) = &told.collector {
-        page.row("seen by", collector);
+        facts.push(("seen by", collector.clone()));
     }
     for (number, id) in told.techniques.iter().enumerate() {
         let name = knowledge::text(TECHNIQUES, id).unwrap_or("(not known to this version)");
-        page.row(if number == 0 { "ATT&CK" } else { "" }, &format!("{id} {name}"));
+        facts.push((if number == 0 { "ATT&CK" } else { "" }, format!("{id} {name}")));
     }
+    facts
 }
 
 fn side(address: Option<String>) -> String {
     address.unwrap_or_else(|| "several, or none that counts".to_owned())
 }
 
-fn phases(episode: &Episode) -> String {
+pub(crate) fn phases(episode: &Episode) -> String {
     let mut phases = Vec::new();
     phases.push(if episode.has(Phase::Start) {
         "start".to_owned()
@@ -128,8 +136,17 @@ fn settings(page: &mut Page, told: &Told) {
 }
 
 fn evidence(page: &mut Page, episode: &Episode) {
-    let told = episode.latest();
     page.heading("Evidence");
+    for (label, value) in evidence_of(episode) {
+        page.row(&label, &value);
+    }
+}
+
+/// What was counted and measured, and how far it could be seen: labels and their values.
+pub(crate) fn evidence_of(episode: &Episode) -> Vec<(String, String)> {
+    let told = episode.latest();
+    let mut evidence = Vec::new();
+    let mut row = |label: &str, value: String| evidence.push((label.to_owned(), value));
     for (name, value, error) in &told.counts {
         let mut shown = HumanCount(*value).to_string();
         if name.starts_with("bytes_") {
@@ -138,20 +155,23 @@ fn evidence(page: &mut Page, episode: &Episode) {
         if let Some(error) = error.filter(|error| *error > 0) {
             shown += &format!(", give or take {error} %");
         }
-        page.row(name, &shown);
+        row(name, shown);
     }
-    list(page, "ports, a sample", &told.ports);
-    list(page, "hosts, a sample", &told.hosts);
-    list(page, "open ports", &told.open_ports);
+    for (label, values) in [
+        ("ports, a sample", texts(&told.ports)),
+        ("hosts, a sample", texts(&told.hosts)),
+        ("open ports", texts(&told.open_ports)),
+    ] {
+        if !values.is_empty() {
+            row(label, values.join(", "));
+        }
+    }
     if let Some(period) = &told.period {
-        page.row(
+        let (seconds, jitter) = (rounded(period.seconds), rounded(period.jitter_seconds));
+        let next = time(period.next);
+        row(
             "period",
-            &format!(
-                "{} s, jitter {} s; next contact due {}",
-                rounded(period.seconds),
-                rounded(period.jitter_seconds),
-                time(period.next)
-            ),
+            format!("{seconds} s, jitter {jitter} s; next contact due {next}"),
         );
     }
     if let Some(baseline) = &told.baseline {
@@ -164,9 +184,9 @@ fn evidence(page: &mut Page, episode: &Episode) {
             ),
             None => "what is usual is not known yet".to_owned(),
         };
-        page.row(
+        row(
             "baseline",
-            &format!("{} {unit}; {usual}", rounded(baseline.observed)),
+            format!("{} {unit}; {usual}", rounded(baseline.observed)),
         );
     }
     let sides = if told.one_sided {
@@ -178,20 +198,18 @@ fn evidence(page: &mut Page, episode: &Episode) {
         0 => "no packet was lost in the interval".to_owned(),
         lost => format!("{} packets were not counted in the interval", HumanCount(lost)),
     };
-    page.row("visibility", &format!("{sides}; {lost}"));
+    row("visibility", format!("{sides}; {lost}"));
     if episode.suppressed() > 0 {
-        page.row(
+        row(
             "not written",
-            &format!("{} more of the same", HumanCount(episode.suppressed())),
+            format!("{} more of the same", HumanCount(episode.suppressed())),
         );
     }
+    evidence
 }
 
-fn list<T: ToString>(page: &mut Page, label: &str, values: &[T]) {
-    if !values.is_empty() {
-        let values: Vec<String> = values.iter().map(T::to_string).collect();
-        page.row(label, &values.join(", "));
-    }
+fn texts<T: ToString>(values: &[T]) -> Vec<String> {
+    values.iter().map(T::to_string).collect()
 }
 
 fn next_steps(page: &mut Page, episode: &Episode) {
@@ -241,7 +259,7 @@ fn benign(page: &mut Page, episode: &Episode, now: Timestamp) {
     page.item("Then `flowmeter check-config`; a running agent takes it over on SIGHUP.");
 }
 
-fn time(time: Timestamp) -> String {
+pub(crate) fn time(time: Timestamp) -> String {
     format!("{} UTC", time.strftime("%Y-%m-%d %H:%M:%S"))
 }
 

@@ -10,60 +10,60 @@ use crate::detect::{Phase, Tag};
 
 /// A finding that was read back. Texts hold no control characters: they end up on a terminal.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Told {
+pub(crate) struct Told {
     /// What field names begin with where an analyst searches: `data.` in Wazuh 4's index.
-    pub(super) prefix: &'static str,
-    pub(super) tag: Tag,
-    pub(super) phase: Phase,
-    pub(super) episode: String,
-    pub(super) sequence: u64,
-    pub(super) first_seen: Timestamp,
-    pub(super) last_seen: Timestamp,
-    pub(super) message: String,
-    pub(super) score: Option<u64>,
-    pub(super) confidence: Option<String>,
+    pub(crate) prefix: &'static str,
+    pub(crate) tag: Tag,
+    pub(crate) phase: Phase,
+    pub(crate) episode: String,
+    pub(crate) sequence: u64,
+    pub(crate) first_seen: Timestamp,
+    pub(crate) last_seen: Timestamp,
+    pub(crate) message: String,
+    pub(crate) score: Option<u64>,
+    pub(crate) confidence: Option<String>,
     /// Identifier and words.
-    pub(super) reasons: Vec<(String, String)>,
+    pub(crate) reasons: Vec<(String, String)>,
     /// Name, value and, if it is an estimate, its standard error in per cent.
-    pub(super) counts: Vec<(String, u64, Option<u64>)>,
-    pub(super) ports: Vec<u16>,
-    pub(super) hosts: Vec<IpAddr>,
-    pub(super) open_ports: Vec<u16>,
-    pub(super) period: Option<Period>,
-    pub(super) baseline: Option<Baseline>,
-    pub(super) one_sided: bool,
-    pub(super) lost_packets: u64,
+    pub(crate) counts: Vec<(String, u64, Option<u64>)>,
+    pub(crate) ports: Vec<u16>,
+    pub(crate) hosts: Vec<IpAddr>,
+    pub(crate) open_ports: Vec<u16>,
+    pub(crate) period: Option<Period>,
+    pub(crate) baseline: Option<Baseline>,
+    pub(crate) one_sided: bool,
+    pub(crate) lost_packets: u64,
     /// `key = value`
-    pub(super) settings: Vec<String>,
-    pub(super) suppressed: u64,
-    pub(super) source: Option<IpAddr>,
-    pub(super) destination: Option<IpAddr>,
-    pub(super) port: Option<u16>,
-    pub(super) transport: Option<String>,
-    pub(super) techniques: Vec<String>,
-    pub(super) collector: Option<String>,
+    pub(crate) settings: Vec<String>,
+    pub(crate) suppressed: u64,
+    pub(crate) source: Option<IpAddr>,
+    pub(crate) destination: Option<IpAddr>,
+    pub(crate) port: Option<u16>,
+    pub(crate) transport: Option<String>,
+    pub(crate) techniques: Vec<String>,
+    pub(crate) collector: Option<String>,
     /// Made up by `flowmeter generate`.
-    pub(super) synthetic: bool,
+    pub(crate) synthetic: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Period {
-    pub(super) seconds: f64,
-    pub(super) jitter_seconds: f64,
-    pub(super) next: Timestamp,
+pub(crate) struct Period {
+    pub(crate) seconds: f64,
+    pub(crate) jitter_seconds: f64,
+    pub(crate) next: Timestamp,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Baseline {
-    pub(super) usual: f64,
-    pub(super) observed: f64,
-    pub(super) deviation: Option<f64>,
-    pub(super) unit: String,
+pub(crate) struct Baseline {
+    pub(crate) usual: f64,
+    pub(crate) observed: f64,
+    pub(crate) deviation: Option<f64>,
+    pub(crate) unit: String,
 }
 
 /// What is wrong with a field.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Fault {
+pub(crate) struct Fault {
     field: String,
     wrong: String,
 }
@@ -76,7 +76,7 @@ impl fmt::Display for Fault {
 
 impl Told {
     /// The finding in an object, `None` if it holds none.
-    pub(super) fn find(value: &Value) -> Result<Option<Self>, Fault> {
+    pub(crate) fn find(value: &Value) -> Result<Option<Self>, Fault> {
         // A document copied out of the dashboard.
         let (value, path) = match value.get("_source") {
             Some(source) => (source, "_source."),
@@ -314,17 +314,26 @@ impl Named for String {
     const NAME: &str = "a text";
 }
 
-/// Without control characters: whoever wrote the file does not write to the terminal.
-fn plain(text: &str) -> String {
+/// Without control characters, and without those that change the order of others on the screen: whoever wrote the
+/// file does not write to the terminal.
+pub(crate) fn plain(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
-        if character.is_control() {
+        if character.is_control() || reorders(character) {
             shown.extend(character.escape_default());
         } else {
             shown.push(character);
         }
     }
     shown
+}
+
+/// Marks, embeddings, overrides and isolates of the bidirectional algorithm (UAX 9, section 2).
+const fn reorders(character: char) -> bool {
+    matches!(
+        character,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    )
 }
 
 #[cfg(test)]

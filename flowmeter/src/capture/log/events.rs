@@ -4,6 +4,7 @@
 
 mod event;
 
+pub(crate) use event::Count;
 use event::Event;
 use flowmeter_common::Tunnel;
 

@@ -5,20 +5,20 @@ use std::io::{self, Read};
 use memchr::memchr;
 
 /// Longest line that is read, without its end.
-pub(super) const LIMIT: usize = 1 << 20;
+pub(crate) const LIMIT: usize = 1 << 20;
 const START: usize = 256 << 10;
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// Why there is no line here. Going on is possible.
 #[derive(Debug)]
-pub(super) enum Stop {
+pub(crate) enum Stop {
     /// More than [`LIMIT`] bytes; they were read over.
     TooLong,
     /// Nothing more can be read, and a line that was cut by this is not used.
     Read(io::Error),
 }
 
-pub(super) struct Lines<R> {
+pub(crate) struct Lines<R> {
     reader: R,
     buffer: Vec<u8>,
     /// Of the buffer in the file.
@@ -38,7 +38,7 @@ pub(super) struct Lines<R> {
 }
 
 impl<R: Read> Lines<R> {
-    pub(super) fn new(reader: R) -> Self {
+    pub(crate) fn new(reader: R) -> Self {
         Self {
             reader,
             buffer: Vec::new(),
@@ -55,22 +55,22 @@ impl<R: Read> Lines<R> {
     }
 
     /// The line that was gone to, without its end.
-    pub(super) fn line(&self) -> &[u8] {
+    pub(crate) fn line(&self) -> &[u8] {
         self.buffer.get(self.start..self.line_end).unwrap_or_default()
     }
 
     /// Where in the file it starts.
-    pub(super) const fn offset(&self) -> u64 {
+    pub(crate) const fn offset(&self) -> u64 {
         self.offset
     }
 
     /// From 1 on.
-    pub(super) const fn number(&self) -> u64 {
+    pub(crate) const fn number(&self) -> u64 {
         self.number
     }
 
     /// Goes to the next line; false at the end.
-    pub(super) fn advance(&mut self) -> Result<bool, Stop> {
+    pub(crate) fn advance(&mut self) -> Result<bool, Stop> {
         self.offset = self.base + self.next as u64;
         self.start = self.next;
         self.line_end = self.next;

@@ -148,7 +148,7 @@ struct Interface<'a> {
 
 /// A count, which the `wazuh4` schema writes as text where it is large.
 #[derive(Clone, Copy, Default)]
-struct Count(u64);
+pub(crate) struct Count(pub(crate) u64);
 
 impl<'de> Deserialize<'de> for Count {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
