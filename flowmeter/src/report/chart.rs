@@ -58,7 +58,7 @@ fn at(value: f64) -> String {
 fn svg(room: Room, height: f64, label: &str, content: &Markup) -> Markup {
     let size = format!("0 0 {} {}", at(room.width()), at(height));
     html! {
-        svg class=(room.class()) viewBox=(size) role="img" aria-label=(label) xmlns="http://www.w3.org/2000/svg" {
+        svg class=(room.class()) viewBox=(size) role="img" aria-label=(label) {
             (content)
         }
     }
@@ -94,10 +94,10 @@ const fn float(value: u64) -> f64 {
 
 /// Three panels over one axis: findings, bytes, packets.
 pub(super) fn timeline(chart: &TimelineChart, room: Room) -> Markup {
-    const MARKS: f64 = 22.0;
+    const MARKS: f64 = 36.0;
     const BYTES: f64 = 130.0;
     const PACKETS: f64 = 70.0;
-    const BETWEEN: f64 = 26.0;
+    const BETWEEN: f64 = 34.0;
     let left = room.margin();
     let buckets = chart.buckets.len().max(1);
     #[expect(clippy::cast_precision_loss, reason = "at most 120")]
@@ -130,15 +130,15 @@ pub(super) fn timeline(chart: &TimelineChart, room: Room) -> Markup {
         }
     };
     let content = html! {
-        text class="name" x="0" y="15" { "Findings" }
+        text class="name" x="0" y="12" { "Findings" }
         @for (index, bucket) in chart.buckets.iter().enumerate() {
             @if let Some(severity) = worst(bucket.findings) {
-                (mark(severity, x(index) + step / 2.0, 11.0, &told(chart, index)))
+                (mark(severity, x(index) + step / 2.0, 28.0, &told(chart, index)))
             }
         }
-        text class="name" x="0" y=(at(bytes_top - 10.0)) { "Bytes in " (width_name(chart.width)) }
+        text class="name" x="0" y=(at(bytes_top - 16.0)) { "Bytes in " (width_name(chart.width)) }
         (panel(&bytes, bytes_top, BYTES, "bytes", |bucket| bucket.bytes))
-        text class="name" x="0" y=(at(packets_top - 10.0)) { "Packets in " (width_name(chart.width)) }
+        text class="name" x="0" y=(at(packets_top - 16.0)) { "Packets in " (width_name(chart.width)) }
         (panel(&packets, packets_top, PACKETS, "packets", |bucket| bucket.packets))
         (times.draw(bottom))
     };
@@ -176,10 +176,27 @@ fn told(chart: &TimelineChart, index: usize) -> String {
     told
 }
 
+/// The worse, the thicker.
+const fn thickness(severity: Severity) -> f64 {
+    match severity {
+        Severity::Low => 4.0,
+        Severity::Medium => 8.0,
+        Severity::High => 13.0,
+    }
+}
+
+/// What the bars of lanes look like.
+pub(super) fn bar(severity: Severity) -> Markup {
+    let high = thickness(severity);
+    html! {
+        rect class={ "span " (severity.name()) } width="12" y=(at((12.0 - high.min(12.0)) / 2.0)) height=(at(high.min(12.0))) rx="1" {}
+    }
+}
+
 /// One lane for each kind, a bar for each episode.
 pub(super) fn lanes(chart: &LanesChart, room: Room) -> Markup {
     let (left, lane, bar_top) = match room {
-        Room::Wide => (210.0, 26.0, 7.0),
+        Room::Wide => (272.0, 26.0, 7.0),
         Room::Narrow => (8.0, 40.0, 22.0),
     };
     #[expect(clippy::cast_precision_loss, reason = "one for each kind of finding")]
@@ -193,8 +210,9 @@ pub(super) fn lanes(chart: &LanesChart, room: Room) -> Markup {
             @for bar in bars {
                 @let from = times.x(bar.from);
                 @let wide = (times.x(bar.until) - from).max(4.0);
-                rect class={ "span " (bar.severity.name()) } x=(at(from)) y=(at(top + bar_top)) width=(at(wide))
-                    height="12" rx="2" {
+                @let high = thickness(bar.severity);
+                rect class={ "span " (bar.severity.name()) } x=(at(from)) y=(at(top + bar_top + (12.0 - high) / 2.0))
+                    width=(at(wide)) height=(at(high)) rx="2" {
                     title { (bar.severity.name()) ": " (bar.title) }
                 }
             }

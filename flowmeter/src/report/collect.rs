@@ -138,3 +138,125 @@ impl Collected {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::report::event;
+
+    const FLOW: &str = include_str!("../../../samples/flow-tcp.json");
+    const SUMMARY: &str = include_str!("../../../samples/flow-summary.json");
+
+    #[derive(Clone, Debug)]
+    struct Written {
+        summary: bool,
+        host: Option<u8>,
+        second: u8,
+        sent: (u64, u64),
+        received: (u64, u64),
+        records: u64,
+        direction: usize,
+    }
+
+    fn written() -> impl Strategy<Value = Written> {
+        let amount = || (0_u64..1 << 40, 0_u64..1 << 33);
+        let place = (any::<bool>(), proptest::option::of(0_u8..9), 0_u8..60, 0_usize..4);
+        (place, amount(), amount(), 1_u64..1 << 33).prop_map(|(place, sent, received, records)| {
+            let (summary, host, second, direction) = place;
+            Written {
+                summary,
+                host: if summary { host } else { host.or(Some(0)) },
+                second,
+                sent,
+                received,
+                records: if summary { records } else { 1 },
+                direction,
+            }
+        })
+    }
+
+    impl Written {
+        /// Large numbers are texts, as the schema for Wazuh 4 has them.
+        fn line(&self) -> Vec<u8> {
+            let mut event: Value = serde_json::from_str(if self.summary { SUMMARY } else { FLOW }).unwrap();
+            let count = |number: u64| {
+                if number >= 1 << 31 { json!(number.to_string()) } else { json!(number) }
+            };
+            event["@timestamp"] = json!(format!("2026-04-26T11:45:{:02}.000Z", self.second));
+            for (side, (bytes, packets)) in [("source", self.sent), ("destination", self.received)] {
+                event[side]["bytes"] = count(bytes);
+                event[side]["packets"] = count(packets);
+                event[side].as_object_mut().unwrap().remove("ip");
+                if let Some(host) = self.host {
+                    event[side]["ip"] = json!(format!("10.0.0.{host}"));
+                }
+            }
+            if self.summary {
+                event["flow"]["merged"]["flows"] = count(self.records);
+            }
+            let directions = ["internal", "outbound", "inbound", "external"];
+            event["network"]["direction"] = json!(directions[self.direction]);
+            event.to_string().into_bytes()
+        }
+
+        fn volume(&self) -> Volume {
+            Volume {
+                records: self.records,
+                bytes: self.sent.0 + self.received.0,
+                packets: self.sent.1 + self.received.1,
+            }
+        }
+    }
+
+    fn sum<'a>(written: impl Iterator<Item = &'a Written>) -> Volume {
+        written.fold(Volume::default(), |mut sum, one| {
+            sum.add(one.volume());
+            sum
+        })
+    }
+
+    /// All rows of a table, those for the others and for several too.
+    fn total<K: Clone + Eq + std::hash::Hash + Ord>(top: &Top<K>) -> Volume {
+        let ranking = top.largest(3);
+        let mut sum = ranking.others;
+        sum.add(ranking.several);
+        for (_, row) in ranking.rows {
+            sum.add(row);
+        }
+        sum
+    }
+
+    proptest! {
+        #[test]
+        fn every_sum_is_that_of_the_events(all in vec(written(), 0..40)) {
+            let mut collected = Collected::default();
+            for one in &all {
+                collected.take(event::read(&one.line()).unwrap());
+            }
+            let expected = sum(all.iter());
+            prop_assert_eq!(collected.total, expected);
+            prop_assert_eq!(collected.summarised, sum(all.iter().filter(|one| one.summary)));
+            for table in [
+                total(&collected.sources),
+                total(&collected.destinations),
+                total(&collected.services),
+                total(&collected.protocols),
+                total(&collected.directions),
+            ] {
+                prop_assert_eq!(table, expected);
+            }
+            let (_, _, buckets) = collected.timeline.buckets();
+            prop_assert_eq!(buckets.iter().map(|bucket| bucket.bytes).sum::<u64>(), expected.bytes);
+            prop_assert_eq!(buckets.iter().map(|bucket| bucket.packets).sum::<u64>(), expected.packets);
+            for (ip, row) in collected.sources.largest(100).rows {
+                let host = |one: &&Written| one.host.is_some_and(|host| ip == IpAddr::from([10, 0, 0, host]));
+                prop_assert_eq!(row, sum(all.iter().filter(host)));
+            }
+            let in_lines: u64 = collected.health.interfaces.values().map(|one| one.in_lines.packets).sum();
+            prop_assert_eq!(in_lines, expected.packets);
+        }
+    }
+}

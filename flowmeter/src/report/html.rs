@@ -87,13 +87,14 @@ fn block(block: &Block) -> Markup {
             figure {
                 (chart::timeline(timeline, Room::Wide))
                 (chart::timeline(timeline, Room::Narrow))
-                (legend())
+                (legend(|severity| chart::mark(severity, 6.0, 6.0, severity.name())))
             }
         },
         Block::Lanes(lanes) => html! {
             figure {
                 (chart::lanes(lanes, Room::Wide))
                 (chart::lanes(lanes, Room::Narrow))
+                (legend(chart::bar))
             }
         },
         Block::Contacts(contacts) => html! {
@@ -108,12 +109,12 @@ fn block(block: &Block) -> Markup {
 }
 
 /// What the marks of a chart mean.
-fn legend() -> Markup {
+fn legend(mark: impl Fn(Severity) -> Markup) -> Markup {
     html! {
         figcaption {
             "Findings by severity:"
             @for severity in Severity::ALL.into_iter().rev() {
-                svg viewBox="0 0 12 12" aria-hidden="true" { (chart::mark(severity, 6.0, 6.0, severity.name())) }
+                svg viewBox="0 0 12 12" aria-hidden="true" { (mark(severity)) }
                 (severity.name())
             }
             "; times are UTC"
@@ -150,10 +151,11 @@ fn badge(severity: Severity) -> Markup {
 
 fn table(table: &Table) -> Markup {
     // Sentences do not fit beside each other on a telephone.
-    let words = table.columns.iter().filter(|column| matches!(column, Column::Text(_)));
-    let stacked = words.count() > 2;
+    let words = |column: &&Column| matches!(column, Column::Text(_) | Column::Short(_));
+    let stacked = table.columns.iter().filter(words).count() > 2;
     let class = |column: &Column| match column {
         Column::Text(_) => None,
+        Column::Short(_) => Some("short"),
         Column::Number(_) => Some("num"),
         Column::Share(_) => Some("share"),
     };

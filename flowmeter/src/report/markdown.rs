@@ -118,7 +118,7 @@ impl Page {
         let head = table.columns.iter().map(|column| column.name().to_owned());
         self.paragraph(&row(head.collect()));
         let rule = table.columns.iter().map(|column| match column {
-            Column::Text(_) => "---".to_owned(),
+            Column::Text(_) | Column::Short(_) => "---".to_owned(),
             Column::Number(_) | Column::Share(_) => "---:".to_owned(),
         });
         self.line(&row(rule.collect()));

@@ -144,6 +144,8 @@ pub(super) struct Table {
 pub(super) enum Column {
     /// Left-aligned.
     Text(&'static str),
+    /// Left-aligned, in one line.
+    Short(&'static str),
     /// Right-aligned.
     Number(&'static str),
     /// A bar.
@@ -153,7 +155,7 @@ pub(super) enum Column {
 impl Column {
     pub(super) const fn name(self) -> &'static str {
         match self {
-            Self::Text(name) | Self::Number(name) | Self::Share(name) => name,
+            Self::Text(name) | Self::Short(name) | Self::Number(name) | Self::Share(name) => name,
         }
     }
 }

@@ -16,7 +16,7 @@ const WIDTHS: [i64; 13] = [
 
 /// What happened in one bucket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Bucket {
+pub(super) struct Bucket {
     pub(super) bytes: u64,
     pub(super) packets: u64,
     /// Low, medium, high.

@@ -35,7 +35,7 @@ pub(in crate::report) fn anomalies(collected: &Collected, episodes: &[Episode], 
     } else {
         sections.push(Section {
             heading: "When",
-            blocks: vec![lanes(episodes), timeline(collected)],
+            blocks: vec![lanes(collected, episodes), timeline(collected)],
         });
         sections.push(Section {
             heading: "By kind",
@@ -75,9 +75,11 @@ fn by_tag(episodes: &[Episode]) -> BTreeMap<Tag, Vec<&Episode>> {
     tags
 }
 
-fn lanes(episodes: &[Episode]) -> Block {
-    let from = episodes.iter().map(Episode::first_seen).min();
-    let until = episodes.iter().map(Episode::last_seen).max();
+fn lanes(collected: &Collected, episodes: &[Episode]) -> Block {
+    // The evidence may be older than the first event that was read.
+    let (from, until) = collected.span.unzip();
+    let from = episodes.iter().map(Episode::first_seen).chain(from).min();
+    let until = episodes.iter().map(Episode::last_seen).chain(until).max();
     let lanes = by_tag(episodes).into_iter().map(|(tag, episodes)| {
         let mut bars: Vec<_> = episodes
             .into_iter()
@@ -120,7 +122,7 @@ fn by_kind(episodes: &[Episode]) -> Table {
     }
     Table {
         columns: vec![
-            Column::Text("Worst"),
+            Column::Short("Worst"),
             Column::Text("Kind"),
             Column::Text("Tag"),
             Column::Number("Episodes"),
@@ -165,7 +167,7 @@ fn by_source(episodes: &[Episode]) -> Vec<Block> {
     });
     let table = Table {
         columns: vec![
-            Column::Text("Worst"),
+            Column::Short("Worst"),
             Column::Text("Source"),
             Column::Number("Findings"),
             Column::Text("Kinds"),

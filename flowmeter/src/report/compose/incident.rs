@@ -326,9 +326,9 @@ fn chronology(chosen: &Episode, scene: &Scene, related: &[&Episode]) -> Vec<Bloc
         )),
         Block::Table(Table {
             columns: vec![
-                Column::Text("From (UTC)"),
-                Column::Text("Until"),
-                Column::Text("Severity"),
+                Column::Short("From (UTC)"),
+                Column::Short("Until"),
+                Column::Short("Severity"),
                 Column::Text("What"),
             ],
             rows: rows.into_iter().map(|(_, cells)| cells).collect(),

@@ -41,20 +41,23 @@ pub(super) fn facts(collected: &Collected) -> Vec<(String, String)> {
     }
     let collectors: Vec<&str> = collected.collectors.iter().map(String::as_str).collect();
     facts.push(("Seen by".to_owned(), collectors.join(", ")));
+    let mut lines = vec![];
+    for (number, one, more) in [
+        (counts.flows, "flow", "flows"),
+        (counts.summaries, "summary", "summaries"),
+        (counts.findings, "finding", "findings"),
+        (counts.statistics, "statistics event", "statistics events"),
+        (counts.broken, "broken", "broken"),
+        (counts.outside, "outside of the time wanted", "outside of the time wanted"),
+        (counts.other, "other", "other"),
+    ] {
+        if number > 0 {
+            lines.push(format!("{} {}", count(number), if number == 1 { one } else { more }));
+        }
+    }
     facts.push((
         "Lines read".to_owned(),
-        format!(
-            "{}: {} flows, {} summaries, {} findings, {} statistics; {} broken, {} outside of the time wanted, {} \
-             other",
-            count(counts.read),
-            count(counts.flows),
-            count(counts.summaries),
-            count(counts.findings),
-            count(counts.statistics),
-            count(counts.broken),
-            count(counts.outside),
-            count(counts.other)
-        ),
+        format!("{}: {}", count(counts.read), lines.join(", ")),
     ));
     facts
 }
@@ -120,7 +123,10 @@ pub(super) fn traffic_figures(collected: &Collected) -> Vec<Figure> {
         Figure {
             name: "Flow records",
             value: count(records),
-            more: format!("{} in summaries", count(collected.summarised.records)),
+            more: match collected.summarised.records {
+                0 => "each in a line of its own".to_owned(),
+                some => format!("{} of them in summaries", count(some)),
+            },
         },
     ]
 }
@@ -214,10 +220,10 @@ pub(super) fn findings_table<'a>(episodes: impl Iterator<Item = &'a Episode>) ->
     Table {
         rows: rows.collect(),
         columns: vec![
-            Column::Text("Severity"),
+            Column::Short("Severity"),
             Column::Number("Score"),
-            Column::Text("Begun (UTC)"),
-            Column::Text("Lasting"),
+            Column::Short("Begun (UTC)"),
+            Column::Short("Lasting"),
             Column::Text("What was found"),
             Column::Text("Episode"),
         ],
