@@ -37,7 +37,8 @@ fn events(text: &str) -> String {
     for part in ["reasons", "explanation", "settings"] {
         finding["anomaly"][part] = json!([text]);
     }
-    finding["anomaly"]["counts"] = json!({ text: 3 });
+    // A name of a count with a dot is refused: it would be another field's.
+    finding["anomaly"]["counts"] = json!({ text.replace('.', ","): 3 });
     finding["anomaly"]["baseline"]["unit"] = json!(text);
     finding["message"] = json!(text);
     finding["network"]["transport"] = json!(text);
@@ -65,7 +66,7 @@ fn texts_of_events_do_not_become_markup_of_the_page() {
         assert!(harmless.len() > 100);
         for attack in ATTACKS {
             let page = made(events(attack), &["--kind", kind]);
-            assert_eq!(tags(&page), harmless, "{kind}: {attack}");
+            assert!(tags(&page) == harmless, "{kind}: {attack}");
             assert!(page.chars().all(|character| character == '\n' || !character.is_control()));
             assert!(!page.contains('\u{202e}'));
         }
@@ -101,7 +102,8 @@ fn texts_of_events_do_not_become_markup_of_the_document() {
         let arguments = ["--kind", kind, "--format", "md"];
         let harmless = shape(&made(events("harmless"), &arguments));
         for attack in ATTACKS {
-            assert_eq!(shape(&made(events(attack), &arguments)), harmless, "{kind}: {attack}");
+            let document = made(events(attack), &arguments);
+            assert!(shape(&document) == harmless, "{kind}: {attack}: {document}");
         }
     }
 }
