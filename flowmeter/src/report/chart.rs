@@ -111,7 +111,11 @@ pub(super) fn timeline(chart: &TimelineChart, room: Room) -> Markup {
     let packets = Values::counts(largest(|bucket| bucket.packets), 2);
     let end = chart.start + chart.width * i64::try_from(buckets).unwrap_or(i64::MAX);
     let times = Times::new(chart.start, end, left, room.width() - RIGHT);
-    let panel = |values: &Values, top: f64, height: f64, class: &str, of: fn(&super::timeline::Bucket) -> u64| {
+    let panel = |values: &Values,
+                 top: f64,
+                 height: f64,
+                 class: &str,
+                 of: fn(&super::timeline::Bucket) -> u64| {
         html! {
             @for (value, label) in values.ticks() {
                 @let y = top + height - height * values.part(float(value));
@@ -142,13 +146,21 @@ pub(super) fn timeline(chart: &TimelineChart, room: Room) -> Markup {
         (panel(&packets, packets_top, PACKETS, "packets", |bucket| bucket.packets))
         (times.draw(bottom))
     };
-    svg(room, bottom + TIMES, "Findings, bytes and packets by time", &content)
+    svg(
+        room,
+        bottom + TIMES,
+        "Findings, bytes and packets by time",
+        &content,
+    )
 }
 
 /// The worst of what was found in a bucket.
 pub(super) fn worst(findings: [u64; 3]) -> Option<Severity> {
     let found = Severity::ALL.into_iter().zip(findings).rev();
-    found.into_iter().find(|(_, count)| *count > 0).map(|(severity, _)| severity)
+    found
+        .into_iter()
+        .find(|(_, count)| *count > 0)
+        .map(|(severity, _)| severity)
 }
 
 pub(super) fn width_name(seconds: i64) -> String {
@@ -218,7 +230,12 @@ pub(super) fn lanes(chart: &LanesChart, room: Room) -> Markup {
             }
         }
     };
-    svg(room, bottom + TIMES, "When each kind of finding went on", &content)
+    svg(
+        room,
+        bottom + TIMES,
+        "When each kind of finding went on",
+        &content,
+    )
 }
 
 /// A stroke for each contact, the findings above.

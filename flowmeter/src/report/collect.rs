@@ -183,7 +183,11 @@ mod tests {
         fn line(&self) -> Vec<u8> {
             let mut event: Value = serde_json::from_str(if self.summary { SUMMARY } else { FLOW }).unwrap();
             let count = |number: u64| {
-                if number >= 1 << 31 { json!(number.to_string()) } else { json!(number) }
+                if number >= 1 << 31 {
+                    json!(number.to_string())
+                } else {
+                    json!(number)
+                }
             };
             event["@timestamp"] = json!(format!("2026-04-26T11:45:{:02}.000Z", self.second));
             for (side, (bytes, packets)) in [("source", self.sent), ("destination", self.received)] {

@@ -311,10 +311,7 @@ impl<'a> Raw<'a> {
             Ok::<_, String>(Volume {
                 records: 0,
                 bytes: side.bytes.ok_or_else(|| missing(&format!("{name}.bytes")))?.0,
-                packets: side
-                    .packets
-                    .ok_or_else(|| missing(&format!("{name}.packets")))?
-                    .0,
+                packets: side.packets.ok_or_else(|| missing(&format!("{name}.packets")))?.0,
             })
         };
         if !summary && (source.ip.is_none() || destination.ip.is_none()) {
@@ -332,13 +329,8 @@ impl<'a> Raw<'a> {
             port: destination.port,
             sent: sent("source", &source)?,
             received: sent("destination", &destination)?,
-            wire_bytes: network
-                .wire_bytes
-                .ok_or_else(|| missing("network.wire_bytes"))?
-                .0,
-            direction: network
-                .direction
-                .ok_or_else(|| missing("network.direction"))?,
+            wire_bytes: network.wire_bytes.ok_or_else(|| missing("network.wire_bytes"))?.0,
+            direction: network.direction.ok_or_else(|| missing("network.direction"))?,
             transport: network.transport,
             service: self.service.map(|service| service.name),
             outcome: flow.outcome,
@@ -346,7 +338,11 @@ impl<'a> Raw<'a> {
             sampling: flow.sampling.unwrap_or(1),
             synthetic: self.labels.is_some_and(|labels| labels.synthetic.is_some()),
             interface: interface.map(|point| point.interface.name).unwrap_or_default(),
-            collector: self.collector.map(|named| named.name).or(name).unwrap_or_default(),
+            collector: self
+                .collector
+                .map(|named| named.name)
+                .or(name)
+                .unwrap_or_default(),
         })
     }
 
@@ -358,7 +354,11 @@ impl<'a> Raw<'a> {
             time,
             start: event.start.ok_or_else(|| missing("event.start"))?,
             end: event.end.ok_or_else(|| missing("event.end"))?,
-            collector: self.collector.map(|named| named.name).or(name).unwrap_or_default(),
+            collector: self
+                .collector
+                .map(|named| named.name)
+                .or(name)
+                .unwrap_or_default(),
             meter: self.flowmeter.ok_or_else(|| missing("flowmeter"))?,
         })
     }
@@ -372,9 +372,15 @@ mod tests {
         ("flow", include_bytes!("../../../samples/flow-tcp.json")),
         ("flow", include_bytes!("../../../samples/flow-tcp.ecs.json")),
         ("summary", include_bytes!("../../../samples/flow-summary.json")),
-        ("summary", include_bytes!("../../../samples/flow-summary.ecs.json")),
+        (
+            "summary",
+            include_bytes!("../../../samples/flow-summary.ecs.json"),
+        ),
         ("statistics", include_bytes!("../../../samples/statistics.json")),
-        ("statistics", include_bytes!("../../../samples/statistics.ecs.json")),
+        (
+            "statistics",
+            include_bytes!("../../../samples/statistics.ecs.json"),
+        ),
         ("finding", include_bytes!("../../../samples/finding.json")),
         ("finding", include_bytes!("../../../samples/finding.ecs.json")),
     ];
@@ -387,7 +393,10 @@ mod tests {
                     assert_eq!(flow.volume().bytes, 5_461_766_916);
                     assert_eq!((flow.volume().records, flow.merged), (1, None));
                     assert_eq!((&*flow.direction, flow.port), ("outbound", Some(443)));
-                    assert_eq!((&*flow.collector, &*flow.interface), ("lab-collector-01", "enp1s0"));
+                    assert_eq!(
+                        (&*flow.collector, &*flow.interface),
+                        ("lab-collector-01", "enp1s0")
+                    );
                 }
                 ("summary", Ok(Event::Flow(flow))) => {
                     assert_eq!((flow.volume().records, flow.volume().packets), (5000, 5500));

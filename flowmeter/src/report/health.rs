@@ -80,7 +80,12 @@ impl Health {
         ] {
             *sum = sum.saturating_add(more);
         }
-        let percent = meter.map.entries.0.saturating_mul(100).checked_div(meter.map.capacity.0);
+        let percent = meter
+            .map
+            .entries
+            .0
+            .saturating_mul(100)
+            .checked_div(meter.map.capacity.0);
         interface.map_percent = interface.map_percent.max(percent.unwrap_or(0));
         interface.coverage.add(statistics.start, statistics.end);
     }
@@ -105,7 +110,9 @@ impl Health {
 
     /// Those that told anything of themselves; made-up and merely replayed flows have no meter.
     pub(super) fn metered(&self) -> impl Iterator<Item = (&(String, String), &Interface)> {
-        self.interfaces.iter().filter(|(_, interface)| interface.events > 0)
+        self.interfaces
+            .iter()
+            .filter(|(_, interface)| interface.events > 0)
     }
 
     pub(super) fn sum(&self, of: impl Fn(&Interface) -> Amount) -> Amount {

@@ -30,7 +30,11 @@ pub fn markdown(report: &Report) -> String {
         page.paragraph(&format!("> {}", escaped(note)));
     }
     let figures = report.figures.iter().map(|figure| {
-        let more = if figure.more.is_empty() { String::new() } else { format!(" ({})", figure.more) };
+        let more = if figure.more.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", figure.more)
+        };
         (figure.name.to_owned(), format!("{}{more}", figure.value))
     });
     page.facts(&figures.collect::<Vec<_>>());
@@ -201,13 +205,22 @@ fn timeline(chart: &TimelineChart) -> String {
         .collect();
     let width = chart.width * i64::try_from(together).unwrap_or(1);
     let largest = rows.iter().map(|row| row.bytes).max().unwrap_or(0).max(1);
-    let mut text = format!("{:<19}  {:<24}  {:>10}  {:>12}  findings\n", "UTC, every ".to_owned() + &chart::width_name(width), "bytes", "", "packets");
+    let mut text = format!(
+        "{:<19}  {:<24}  {:>10}  {:>12}  findings\n",
+        "UTC, every ".to_owned() + &chart::width_name(width),
+        "bytes",
+        "",
+        "packets"
+    );
     for (index, row) in rows.iter().enumerate() {
         let start = chart.start + width * i64::try_from(index).unwrap_or(0);
         let start = Timestamp::from_second(start).unwrap_or_default();
         let bar = u128::from(row.bytes) * u128::from(BAR) / u128::from(largest);
         let bar = usize::try_from(bar).unwrap_or(0).max(usize::from(row.bytes > 0));
-        let found = Severity::ALL.into_iter().rev().zip(row.findings.into_iter().rev());
+        let found = Severity::ALL
+            .into_iter()
+            .rev()
+            .zip(row.findings.into_iter().rev());
         let found: Vec<String> = found
             .filter(|(_, number)| *number > 0)
             .map(|(severity, number)| format!("{number} {}", severity.name()))
@@ -236,7 +249,11 @@ fn lanes(chart: &LanesChart) -> Table {
         })
     });
     Table {
-        columns: vec![Column::Text("When"), Column::Text("Severity"), Column::Text("Kind")],
+        columns: vec![
+            Column::Text("When"),
+            Column::Text("Severity"),
+            Column::Text("Kind"),
+        ],
         rows: rows.collect(),
         remainders: 0,
     }

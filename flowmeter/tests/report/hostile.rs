@@ -67,7 +67,10 @@ fn texts_of_events_do_not_become_markup_of_the_page() {
         for attack in ATTACKS {
             let page = made(events(attack), &["--kind", kind]);
             assert!(tags(&page) == harmless, "{kind}: {attack}");
-            assert!(page.chars().all(|character| character == '\n' || !character.is_control()));
+            assert!(
+                page.chars()
+                    .all(|character| character == '\n' || !character.is_control())
+            );
             assert!(!page.contains('\u{202e}'));
         }
     }
@@ -89,9 +92,16 @@ fn texts_of_events_do_not_become_markup_of_the_document() {
                     fence.clear();
                 }
             } else {
-                let plain = line.replace("\\\\", "").replace("\\|", "").replace("\\<", "").replace("\\[", "");
+                let plain = line
+                    .replace("\\\\", "")
+                    .replace("\\|", "")
+                    .replace("\\<", "")
+                    .replace("\\[", "");
                 let unescaped = plain.matches(['|', '<', '[']).count();
-                let start: String = line.chars().take_while(|character| "#>-|".contains(*character)).collect();
+                let start: String = line
+                    .chars()
+                    .take_while(|character| "#>-|".contains(*character))
+                    .collect();
                 shape.push(format!("{start} {unescaped}"));
             }
         }
@@ -112,11 +122,22 @@ fn texts_of_events_do_not_become_markup_of_the_document() {
 fn the_page_needs_nothing_else_and_forbids_everything_else() {
     for kind in ["monitoring", "anomalies", "incident"] {
         let page = made([FINDING, FLOW, STATISTICS].concat(), &["--kind", kind]);
-        for outside in ["://", "<script", "<link", "<img", "<iframe", "url(", "@import", " src=", "javascript:"] {
+        for outside in [
+            "://",
+            "<script",
+            "<link",
+            "<img",
+            "<iframe",
+            "url(",
+            "@import",
+            " src=",
+            "javascript:",
+        ] {
             assert!(!page.contains(outside), "{kind}: {outside}");
         }
         assert!(page.split(" href=\"").skip(1).all(|link| link.starts_with('#')));
-        let policy = "content=\"default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'\"";
+        let policy =
+            "content=\"default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'\"";
         assert!(page.contains("http-equiv=\"Content-Security-Policy\"") && page.contains(policy));
         assert!(page.contains("prefers-color-scheme: dark") && page.contains("@media print"));
     }

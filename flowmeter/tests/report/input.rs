@@ -19,7 +19,10 @@ fn lines_that_are_broken_are_told_with_their_place_and_the_rest_is_used() {
     let events = [FLOW, "{\"event\":\n", SUMMARY, "no JSON\n"].concat();
     for format in ["html", "md"] {
         let text = made(&events, &["--format", format]);
-        assert!(text.contains("2 lines could not be read and are in no sum: "), "{text}");
+        assert!(
+            text.contains("2 lines could not be read and are in no sum: "),
+            "{text}"
+        );
         assert!(text.contains("FILE, line 2: ") && text.contains("FILE, line 4: "));
         assert!(text.contains("5,374,218"));
     }
@@ -32,7 +35,10 @@ fn lines_that_are_broken_are_told_with_their_place_and_the_rest_is_used() {
 fn without_an_event_it_says_so() {
     for (text, message) in [
         ("", "there is no event to report on; lines read: 0"),
-        ("\n{\"a\":1}\n", "there is no event to report on; lines read: 2, other: 2"),
+        (
+            "\n{\"a\":1}\n",
+            "there is no event to report on; lines read: 2, other: 2",
+        ),
         (
             "[]\n",
             "there is no event to report on; lines read: 1, broken: 1; FILE, line 1: ",
@@ -89,7 +95,16 @@ fn compressed_files_several_files_and_standard_input_are_read() {
     assert!(code == 0 && both.contains(expected), "{both}");
     // An incident is read twice: the second time out of what was kept of standard input.
     let events = directory.path().join("events.json");
-    fs::write(&events, [FINDING, STATISTICS, &FLOW.replace("203.0.113.99", "192.168.56.28")].concat()).unwrap();
+    fs::write(
+        &events,
+        [
+            FINDING,
+            STATISTICS,
+            &FLOW.replace("203.0.113.99", "192.168.56.28"),
+        ]
+        .concat(),
+    )
+    .unwrap();
     let input = || Stdio::from(fs::File::open(&events).unwrap());
     let piped = told(report(&["--kind", "incident", "--format", "md", "-"]).stdin(input()));
     let read = told(&mut report(&[
@@ -100,7 +115,11 @@ fn compressed_files_several_files_and_standard_input_are_read() {
         events.to_str().unwrap(),
     ]));
     assert_eq!(piped.0, 0, "{}", piped.2);
-    assert!(piped.1.contains("192.168.56.30 to 192.168.56.28, port 443 (HTTPS): 1 record, accepted"));
+    assert!(
+        piped
+            .1
+            .contains("192.168.56.30 to 192.168.56.28, port 443 (HTTPS): 1 record, accepted")
+    );
     let without_the_time = |text: &str| text.split("Made ").next().unwrap().to_owned();
     assert_eq!(without_the_time(&piped.1), without_the_time(&read.1));
 }
@@ -110,10 +129,16 @@ fn a_file_that_is_cut_is_used_up_to_there() {
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     for number in 0..20_000_u32 {
         // Not all the same, or it would be compressed into nothing.
-        let line = FLOW.replace("48739", &(number.wrapping_mul(2_654_435_761) % 60_000).to_string());
+        let line = FLOW.replace(
+            "48739",
+            &(number.wrapping_mul(2_654_435_761) % 60_000).to_string(),
+        );
         gzip.write_all(line.as_bytes()).unwrap();
     }
     let whole = gzip.finish().unwrap();
     let document = made(&whole[..whole.len() - 100], &["--format", "md"]);
-    assert!(document.contains("Cannot be read further on: FILE, after line 19"), "{document}");
+    assert!(
+        document.contains("Cannot be read further on: FILE, after line 19"),
+        "{document}"
+    );
 }

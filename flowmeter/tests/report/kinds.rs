@@ -13,12 +13,26 @@ fn each_kind_has_its_sections_in_both_formats() {
         (
             "monitoring",
             "Network monitoring",
-            &["Timeline", "Findings", "Top talkers", "Directions", "Services", "Protocols", "Meter health"][..],
+            &[
+                "Timeline",
+                "Findings",
+                "Top talkers",
+                "Directions",
+                "Services",
+                "Protocols",
+                "Meter health",
+            ][..],
         ),
         (
             "anomalies",
             "Anomaly detection",
-            &["When", "By kind", "By source", "Findings", "How far this could see"],
+            &[
+                "When",
+                "By kind",
+                "By source",
+                "Findings",
+                "How far this could see",
+            ],
         ),
         (
             "incident",
@@ -40,12 +54,17 @@ fn each_kind_has_its_sections_in_both_formats() {
         assert!(page.contains(&format!("<h1>{title}</h1>")), "{page}");
         let document = made(&events, &["--kind", kind, "--format", "md"]);
         assert!(document.starts_with(&format!("# {title}\n")));
-        let headings: Vec<_> = document.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+        let headings: Vec<_> = document
+            .lines()
+            .filter_map(|line| line.strip_prefix("## "))
+            .collect();
         assert_eq!(headings, sections);
         for section in sections {
             assert!(page.contains(&format!(">{section}</h2>")), "{kind}: {section}");
         }
-        assert!(document.contains("192.168.56.30 tried 31 ports of 192.168.56.28 within 2 s, 29 of them closed"));
+        assert!(
+            document.contains("192.168.56.30 tried 31 ports of 192.168.56.28 within 2 s, 29 of them closed")
+        );
     }
 }
 
@@ -71,9 +90,15 @@ fn the_health_of_the_meter_is_told_with_every_loss() {
         .replace("11:45:30.000000000Z", "11:50:10.000000000Z");
     let gap = made([STATISTICS, &later].concat(), &["--format", "md"]);
     assert!(gap.contains("told nothing in 1 gap"), "{gap}");
-    assert!(gap.contains("2026-04-26 11:45:30 to 11:50:00 UTC (4m 30s)"), "{gap}");
+    assert!(
+        gap.contains("2026-04-26 11:45:30 to 11:50:00 UTC (4m 30s)"),
+        "{gap}"
+    );
     let twice = made([STATISTICS, STATISTICS].concat(), &["--format", "md"]);
-    assert!(twice.contains("1 interval of enp1s0 of lab-collector-01 lie over others"), "{twice}");
+    assert!(
+        twice.contains("1 interval of enp1s0 of lab-collector-01 lie over others"),
+        "{twice}"
+    );
 }
 
 #[test]
@@ -89,7 +114,10 @@ fn an_incident_is_about_the_finding_that_was_asked_for() {
         (&["--source", "192.168.56.31"], "192.168.56.31"),
     ] {
         let document = made(&both, &[arguments, &["--format", "md"]].concat());
-        assert!(document.contains(&format!("- **source**: {source}\n")), "{arguments:?}");
+        assert!(
+            document.contains(&format!("- **source**: {source}\n")),
+            "{arguments:?}"
+        );
         // The other one has the same target.
         assert!(document.contains("one more finding names its hosts"));
     }
@@ -97,9 +125,15 @@ fn an_incident_is_about_the_finding_that_was_asked_for() {
     let message = "error: --finding ffff: no such anomaly.episode among 2 findings\n";
     assert_eq!((code, stderr.as_str()), (1, message));
     let (_, _, stderr) = about(&both, &["--source", "10.0.0.1"]);
-    assert_eq!(stderr, "error: --source 10.0.0.1: no finding has this source among 2 findings\n");
+    assert_eq!(
+        stderr,
+        "error: --source 10.0.0.1: no finding has this source among 2 findings\n"
+    );
     let (_, _, stderr) = about(FLOW, &["--kind", "incident"]);
-    assert_eq!(stderr, "error: an incident report needs a finding, and these events hold none\n");
+    assert_eq!(
+        stderr,
+        "error: an incident report needs a finding, and these events hold none\n"
+    );
 }
 
 #[test]
@@ -128,7 +162,10 @@ fn the_sums_of_a_budgeted_file_are_those_of_all_flows() {
         events("dos", flows, &file);
         let document = made(fs::read(&file).unwrap(), &["--format", "md"]);
         fs::remove_file(&file).unwrap();
-        assert!(!document.contains("do not hold what the meter exported"), "{document}");
+        assert!(
+            !document.contains("do not hold what the meter exported"),
+            "{document}"
+        );
         let merged = document.contains("each in a line of its own");
         assert_eq!(merged, flows == Flows::All);
         let total = |name: &str| {

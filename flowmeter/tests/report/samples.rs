@@ -42,7 +42,10 @@ fn the_committed_reports_are_what_is_made_of_the_scenarios() {
                 fs::write(&path, text).unwrap();
             } else {
                 let committed = fs::read_to_string(&path).unwrap_or_default();
-                assert!(committed == text, "{name}.{ending} is not what is made; see the head of this file");
+                assert!(
+                    committed == text,
+                    "{name}.{ending} is not what is made; see the head of this file"
+                );
             }
         }
     }

@@ -8,8 +8,30 @@ use crate::report::compose::words::count;
 
 /// Seconds between two labels.
 const STEPS: [i64; 24] = [
-    1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 172_800, 604_800,
-    2_592_000, 7_776_000, 31_536_000, 315_360_000,
+    1,
+    2,
+    5,
+    10,
+    15,
+    30,
+    60,
+    120,
+    300,
+    600,
+    900,
+    1800,
+    3600,
+    7200,
+    10_800,
+    21_600,
+    43_200,
+    86_400,
+    172_800,
+    604_800,
+    2_592_000,
+    7_776_000,
+    31_536_000,
+    315_360_000,
 ];
 /// Between two labels, at least.
 const LABEL: f64 = 72.0;
@@ -99,7 +121,10 @@ impl Times {
 
     /// Nowhere of no length.
     pub(super) fn between(from: Timestamp, until: Timestamp, left: f64, right: f64) -> Self {
-        let until = until.as_second().saturating_add(1).max(from.as_second().saturating_add(2));
+        let until = until
+            .as_second()
+            .saturating_add(1)
+            .max(from.as_second().saturating_add(2));
         Self::new(from.as_second(), until, left, right)
     }
 
@@ -113,7 +138,11 @@ impl Times {
     }
 
     /// The axis with its labels, below `y`: the time of day, and the date where it is a new one.
-    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "pixels")]
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        reason = "pixels"
+    )]
     pub(super) fn draw(&self, y: f64) -> Markup {
         let labels = ((self.right - self.left) / LABEL).max(1.0);
         let lasting = self.until - self.from;

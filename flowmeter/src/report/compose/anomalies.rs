@@ -6,7 +6,9 @@ use jiff::Timestamp;
 
 use super::{
     health,
-    parts::{by_severity, card, facts, findings_figure, footer, notes, severity_of, timeline, traffic_figures},
+    parts::{
+        by_severity, card, facts, findings_figure, footer, notes, severity_of, timeline, traffic_figures,
+    },
     words::{count, several},
 };
 use crate::{
@@ -107,17 +109,20 @@ fn by_kind(episodes: &[Episode]) -> Table {
         let Some(worst) = by_worst(&episodes) else {
             continue;
         };
-        let told: u64 = episodes
-            .iter()
-            .map(|episode| 1 + episode.updates() as u64)
-            .sum();
+        let told: u64 = episodes.iter().map(|episode| 1 + episode.updates() as u64).sum();
         rows.push(vec![
             Cell::Severity(severity_of(worst)),
             Cell::text(kind(tag).title),
             Cell::text(tag.name()),
             Cell::text(count(episodes.len() as u64)),
             Cell::text(count(told)),
-            Cell::text(worst.latest().score.map(|score| score.to_string()).unwrap_or_default()),
+            Cell::text(
+                worst
+                    .latest()
+                    .score
+                    .map(|score| score.to_string())
+                    .unwrap_or_default(),
+            ),
         ]);
     }
     Table {
@@ -178,7 +183,9 @@ fn by_source(episodes: &[Episode]) -> Vec<Block> {
     let mut blocks = vec![Block::Table(table)];
     if more > 0 {
         let sources = several(more as u64, "source");
-        blocks.push(Block::Text(format!("{sources} more with a lower score are not listed.")));
+        blocks.push(Block::Text(format!(
+            "{sources} more with a lower score are not listed."
+        )));
     }
     blocks
 }

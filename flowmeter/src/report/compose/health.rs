@@ -19,7 +19,11 @@ pub(super) fn figure(health: &Health) -> Figure {
     let metered = health.metered().next().is_some();
     Figure {
         name: "Lost by the meter",
-        value: if metered { count(lost.packets) } else { "not known".to_owned() },
+        value: if metered {
+            count(lost.packets)
+        } else {
+            "not known".to_owned()
+        },
         more: if metered {
             format!("of {} packets seen", count(seen.packets))
         } else {
@@ -43,7 +47,10 @@ fn verdict(interfaces: &[(&(String, String), &Interface)]) -> String {
          each interface."
             .to_owned()
     } else {
-        format!("What was seen and what became of it do not add up ({}).", off.join("; "))
+        format!(
+            "What was seen and what became of it do not add up ({}).",
+            off.join("; ")
+        )
     }
 }
 
@@ -57,14 +64,29 @@ pub(super) fn health(collected: &Collected) -> Vec<Block> {
                 .to_owned(),
         )];
     }
-    let mut blocks = vec![Block::Text(verdict(&interfaces)), Block::Table(balance(health, &interfaces))];
+    let mut blocks = vec![
+        Block::Text(verdict(&interfaces)),
+        Block::Table(balance(health, &interfaces)),
+    ];
     blocks.extend(lines(&interfaces));
     blocks.extend(gaps(&interfaces));
     let facts = [
-        ("flow map, at its fullest", health_max(&interfaces, |one| one.map_percent, " %")),
-        ("drains ahead of time", health_sum(&interfaces, |one| one.early_drains)),
-        ("connections ended early for want of room", health_sum(&interfaces, |one| one.evicted)),
-        ("lines given up (file not writable)", health_sum(&interfaces, |one| one.withheld_lines)),
+        (
+            "flow map, at its fullest",
+            health_max(&interfaces, |one| one.map_percent, " %"),
+        ),
+        (
+            "drains ahead of time",
+            health_sum(&interfaces, |one| one.early_drains),
+        ),
+        (
+            "connections ended early for want of room",
+            health_sum(&interfaces, |one| one.evicted),
+        ),
+        (
+            "lines given up (file not writable)",
+            health_sum(&interfaces, |one| one.withheld_lines),
+        ),
         (
             "last failure to write",
             health.last_error.clone().unwrap_or_else(|| "none".to_owned()),
@@ -110,8 +132,12 @@ fn balance(health: &Health, interfaces: &[(&(String, String), &Interface)]) -> T
         ]);
     };
     row("seen".to_owned(), &|one| one.seen);
-    row("exported: in flow events and summaries".to_owned(), &|one| one.exported);
-    row("left out (output.flows = \"findings-only\")".to_owned(), &|one| one.left_out);
+    row("exported: in flow events and summaries".to_owned(), &|one| {
+        one.exported
+    });
+    row("left out (output.flows = \"findings-only\")".to_owned(), &|one| {
+        one.left_out
+    });
     let mut reasons: Vec<&String> = interfaces.iter().flat_map(|(_, one)| one.lost.keys()).collect();
     reasons.sort_unstable();
     reasons.dedup();
@@ -121,9 +147,17 @@ fn balance(health: &Health, interfaces: &[(&(String, String), &Interface)]) -> T
         });
     }
     row("filtered (capture.filter)".to_owned(), &|one| one.filtered);
-    row("sampled out (capture.sampling)".to_owned(), &|one| one.sampled_out);
-    row("of the exported: in summaries (output.flows = \"budget\")".to_owned(), &|one| one.summarised);
-    row("of the exported: withheld (file not writable)".to_owned(), &|one| one.withheld);
+    row("sampled out (capture.sampling)".to_owned(), &|one| {
+        one.sampled_out
+    });
+    row(
+        "of the exported: in summaries (output.flows = \"budget\")".to_owned(),
+        &|one| one.summarised,
+    );
+    row(
+        "of the exported: withheld (file not writable)".to_owned(),
+        &|one| one.withheld,
+    );
     Table {
         columns,
         rows,
@@ -192,7 +226,9 @@ fn gaps(interfaces: &[(&(String, String), &Interface)]) -> Vec<Block> {
         }
     }
     if blocks.is_empty() {
-        blocks.push(Block::Text("No gap: each interval of each interface follows the one before.".to_owned()));
+        blocks.push(Block::Text(
+            "No gap: each interval of each interface follows the one before.".to_owned(),
+        ));
     }
     blocks
 }

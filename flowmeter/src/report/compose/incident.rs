@@ -20,9 +20,7 @@ use crate::{
     },
     report::{
         collect::Collected,
-        model::{
-            Block, Cell, Column, ContactsChart, Figure, Item, Report, Section, Severity, Table,
-        },
+        model::{Block, Cell, Column, ContactsChart, Figure, Item, Report, Section, Severity, Table},
         scene::{AROUND, Conversation, Exchange, Scene},
     },
 };
@@ -107,7 +105,10 @@ fn figures(chosen: &Episode, scene: &Scene, related: &[&Episode]) -> Vec<Figure>
         Figure {
             name: "Severity",
             value: format!("{} {}", severity.mark(), severity.name()),
-            more: told.score.map(|score| format!("score {score} of 100")).unwrap_or_default(),
+            more: told
+                .score
+                .map(|score| format!("score {score} of 100"))
+                .unwrap_or_default(),
         },
         Figure {
             name: "Confidence",
@@ -117,12 +118,21 @@ fn figures(chosen: &Episode, scene: &Scene, related: &[&Episode]) -> Vec<Figure>
         Figure {
             name: "Lasting",
             value: lasting(chosen.first_seen(), chosen.last_seen()),
-            more: if chosen.has(Phase::End) { "has ended" } else { "no end yet" }.to_owned(),
+            more: if chosen.has(Phase::End) {
+                "has ended"
+            } else {
+                "no end yet"
+            }
+            .to_owned(),
         },
         Figure {
             name: "Its traffic",
             value: size(scene.own.bytes),
-            more: format!("{} sent, {} received", size(scene.own_sent), size(scene.own_received)),
+            more: format!(
+                "{} sent, {} received",
+                size(scene.own_sent),
+                size(scene.own_received)
+            ),
         },
         Figure {
             name: "Related findings",
@@ -173,24 +183,37 @@ fn assessment(collected: &Collected, chosen: &Episode, scene: &Scene, related: &
     let techniques: Vec<String> = told
         .techniques
         .iter()
-        .map(|id| format!("{id} {}", text(TECHNIQUES, id).unwrap_or("(not known to this version)")))
+        .map(|id| {
+            format!(
+                "{id} {}",
+                text(TECHNIQUES, id).unwrap_or("(not known to this version)")
+            )
+        })
         .collect();
     if !techniques.is_empty() {
-        blocks.push(Block::Text(format!("In MITRE ATT&CK: {}.", techniques.join(", "))));
+        blocks.push(Block::Text(format!(
+            "In MITRE ATT&CK: {}.",
+            techniques.join(", ")
+        )));
     }
     blocks.push(Block::Heading("What weakens it".to_owned()));
     let weak = weaknesses(collected, chosen);
     blocks.push(if weak.is_empty() {
         Block::Text(
-            "Nothing in how it was seen: no packet was lost meanwhile, both directions were seen, and the detector is \
-             sure. A harmless cause is possible all the same."
+            "Nothing in how it was seen: no packet was lost meanwhile, both directions were seen, and the detector's \
+             confidence is high. A harmless cause is possible all the same."
                 .to_owned(),
         )
     } else {
         Block::Items(weak.into_iter().map(Item::new).collect())
     });
     blocks.push(Block::Heading("How far it reaches".to_owned()));
-    blocks.push(Block::Items(scope(chosen, scene, related).into_iter().map(Item::new).collect()));
+    blocks.push(Block::Items(
+        scope(collected, chosen, scene, related)
+            .into_iter()
+            .map(Item::new)
+            .collect(),
+    ));
     blocks
 }
 
@@ -200,7 +223,11 @@ fn weaknesses(collected: &Collected, chosen: &Episode) -> Vec<String> {
     if told.synthetic {
         weak.push("its traffic was made up by flowmeter generate".to_owned());
     }
-    if let Some(confidence) = told.confidence.as_ref().filter(|confidence| *confidence != "high") {
+    if let Some(confidence) = told
+        .confidence
+        .as_ref()
+        .filter(|confidence| *confidence != "high")
+    {
         weak.push(format!("the detector's confidence is {confidence}, not high"));
     }
     if told.one_sided {
@@ -212,33 +239,58 @@ fn weaknesses(collected: &Collected, chosen: &Episode) -> Vec<String> {
             several(told.lost_packets, "packet")
         ));
     }
-    if told.counts.iter().any(|(_, _, error)| error.is_some_and(|error| error > 0)) {
+    if told
+        .counts
+        .iter()
+        .any(|(_, _, error)| error.is_some_and(|error| error > 0))
+    {
         weak.push("some of its numbers are estimates".to_owned());
     }
-    if told.baseline.as_ref().is_some_and(|baseline| baseline.deviation.is_none()) {
+    if told
+        .baseline
+        .as_ref()
+        .is_some_and(|baseline| baseline.deviation.is_none())
+    {
         weak.push("what is usual for this host is not known yet".to_owned());
     }
     if !chosen.has(Phase::Start) {
         weak.push("its start is not among these events".to_owned());
     }
     if collected.counts.broken > 0 {
-        weak.push(format!("{} could not be read", several(collected.counts.broken, "line")));
+        weak.push(format!(
+            "{} could not be read",
+            several(collected.counts.broken, "line")
+        ));
     }
     weak
 }
 
-fn scope(chosen: &Episode, scene: &Scene, related: &[&Episode]) -> Vec<String> {
+fn scope(collected: &Collected, chosen: &Episode, scene: &Scene, related: &[&Episode]) -> Vec<String> {
     let told = chosen.latest();
     let mut scope = Vec::new();
     if let Some(ip) = told.source {
         let ranking = scene.targets_of_source.largest(HOSTS);
         let all = ranking.rows.len() as u64 + ranking.other_rows;
-        scope.push(format!("{ip} opened connections to {} in these events", several(all, "host")));
+        scope.push(format!(
+            "{ip} opened connections to {} in these events",
+            several(all, "host")
+        ));
     }
     if let Some(ip) = told.destination {
         let ranking = scene.sources_of_target.largest(HOSTS);
         let all = ranking.rows.len() as u64 + ranking.other_rows;
-        scope.push(format!("{ip} was called by {} in these events", several(all, "host")));
+        scope.push(format!(
+            "{ip} was called by {} in these events",
+            several(all, "host")
+        ));
+    }
+    let unnamed = [&collected.sources, &collected.destinations].map(|top| top.largest(0).several.records);
+    let unnamed = unnamed.into_iter().max().unwrap_or(0);
+    if unnamed > 0 {
+        scope.push(format!(
+            "{} stand in summaries of several hosts, which these may be among (output.flows)",
+            several(unnamed, "flow record")
+        ));
     }
     scope.push(match related.len() {
         0 => "no other finding names its hosts".to_owned(),
@@ -260,10 +312,18 @@ fn seen(chosen: &Episode, scene: &Scene) -> Vec<Block> {
     if contacts.is_empty() {
         return blocks;
     }
-    let first = contacts.first().copied().unwrap_or_default().min(chosen.first_seen());
-    let last = contacts.last().copied().unwrap_or_default().max(chosen.last_seen());
+    let first = contacts
+        .first()
+        .copied()
+        .unwrap_or_default()
+        .min(chosen.first_seen());
+    let last = contacts
+        .last()
+        .copied()
+        .unwrap_or_default()
+        .max(chosen.last_seen());
     let number = several(contacts.len() as u64, "connection");
-    let mut label = format!("{number} of this finding, each at its start");
+    let mut label = format!("{number} as in this finding, each at its start");
     if scene.more_contacts {
         label += "; more are not shown";
     }
@@ -288,12 +348,21 @@ fn chronology(chosen: &Episode, scene: &Scene, related: &[&Episode]) -> Vec<Bloc
         let at_text = Cell::text(at.strftime("%Y-%m-%d %H:%M:%S").to_string());
         (at, vec![at_text, Cell::Text(until), mark, Cell::Text(what)])
     };
-    for (episode, own) in related.iter().map(|episode| (*episode, false)).chain([(chosen, true)]) {
+    for (episode, own) in related
+        .iter()
+        .map(|episode| (*episode, false))
+        .chain([(chosen, true)])
+    {
         for told in episode.findings() {
             if (scene.from..=scene.until).contains(&told.last_seen) {
                 let which = if own { "this finding" } else { told.tag.name() };
                 let what = format!("{which}, {}: {}", told.phase.name(), told.message);
-                rows.push(names(Some(Severity::of(told.score)), told.last_seen, String::new(), what));
+                rows.push(names(
+                    Some(Severity::of(told.score)),
+                    told.last_seen,
+                    String::new(),
+                    what,
+                ));
             }
         }
     }
@@ -366,7 +435,11 @@ fn said(key: &Conversation, exchange: &Exchange) -> String {
             _ => format!("{} {}", count(*number), outcome.replace('_', " ")),
         })
         .collect();
-    let outcomes = if outcomes.is_empty() { String::new() } else { format!(", {}", outcomes.join(", ")) };
+    let outcomes = if outcomes.is_empty() {
+        String::new()
+    } else {
+        format!(", {}", outcomes.join(", "))
+    };
     format!(
         "{} to {}{port} ({service}): {}{outcomes}, {} sent, {} received",
         host(key.source),
@@ -381,7 +454,12 @@ fn others(chosen: &Episode, scene: &Scene) -> Vec<Block> {
     let [source, destination] = hosts(chosen);
     let mut blocks = Vec::new();
     for (host, what, column, top) in [
-        (source, "opened connections to", "Destination", &scene.targets_of_source),
+        (
+            source,
+            "opened connections to",
+            "Destination",
+            &scene.targets_of_source,
+        ),
         (destination, "was called by", "Source", &scene.sources_of_target),
     ] {
         let Some(host) = host else {
@@ -412,7 +490,10 @@ fn related_findings(related: &[&Episode]) -> Vec<Block> {
     let shown = related.iter().take(RELATED).copied();
     let mut blocks = vec![Block::Table(findings_table(shown))];
     if related.len() > RELATED {
-        blocks.push(Block::Text(format!("{} later ones are not listed.", related.len() - RELATED)));
+        blocks.push(Block::Text(format!(
+            "{} later ones are not listed.",
+            related.len() - RELATED
+        )));
     }
     blocks
 }
@@ -442,12 +523,14 @@ fn benign(chosen: &Episode, now: Timestamp) -> Vec<Block> {
 fn follow_up(chosen: &Episode) -> Vec<Item> {
     let told = chosen.latest();
     let mut items = vec![
-        Item::new("Keep the evidence before rotation takes it: the event files of this time, and the configuration")
-            .with_detail(format!(
-                "from {} to {}; findings, flows and statistics",
-                time(chosen.first_seen()),
-                time(chosen.last_seen())
-            )),
+        Item::new(
+            "Keep the evidence before rotation takes it: the event files of this time, and the configuration",
+        )
+        .with_detail(format!(
+            "from {} to {}; findings, flows and statistics",
+            time(chosen.first_seen()),
+            time(chosen.last_seen())
+        )),
     ];
     for step in kind(told.tag).next {
         if let Some(command) = next::filled(step.command, chosen) {
@@ -464,12 +547,15 @@ fn follow_up(chosen: &Episode) -> Vec<Item> {
     items.push(Item::new("On the dashboard, in DQL").with_command(queries.join("\n")));
     let host = |ip: Option<IpAddr>| ip.map_or_else(|| "the host inside".to_owned(), |ip| ip.to_string());
     items.extend([
-        Item::new(format!("Ask whoever is responsible for {} whether they know of it", host(told.source))),
+        Item::new(format!(
+            "Ask whoever is responsible for {} whether they know of it",
+            host(told.source)
+        )),
         Item::new("Decide: benign, or an incident").with_detail("with the reason, and who decided"),
         Item::new("If it is an incident: contain the host, then look for the same on others")
             .with_detail("the destination, the port and the rhythm or size are what to look for"),
         Item::new("If it is benign: an entry in the configuration, with an end and a ticket").with_detail(
-            "see \"Likely benign causes\"; `flowmeter check-config`, then SIGHUP to the running agent",
+            "see \"Likely benign causes\"; then flowmeter check-config, and SIGHUP to the running agent",
         ),
         Item::new("A week later: did it come back?"),
     ]);

@@ -4,7 +4,10 @@ use jiff::Timestamp;
 
 use super::{
     health,
-    parts::{by_severity, facts, findings_figure, findings_table, footer, notes, timeline, traffic_figures, volumes},
+    parts::{
+        by_severity, facts, findings_figure, findings_table, footer, notes, timeline, traffic_figures,
+        volumes,
+    },
 };
 use crate::{
     explain::episode::Episode,

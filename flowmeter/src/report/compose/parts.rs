@@ -35,12 +35,12 @@ pub(super) fn facts(collected: &Collected) -> Vec<(String, String)> {
     let mut facts = Vec::new();
     if let Some((first, last)) = collected.span {
         facts.push((
-            "Events".to_owned(),
+            "events".to_owned(),
             format!("{} ({})", period(first, last), lasting(first, last)),
         ));
     }
     let collectors: Vec<&str> = collected.collectors.iter().map(String::as_str).collect();
-    facts.push(("Seen by".to_owned(), collectors.join(", ")));
+    facts.push(("collectors".to_owned(), collectors.join(", ")));
     let mut lines = vec![];
     for (number, one, more) in [
         (counts.flows, "flow", "flows"),
@@ -48,15 +48,23 @@ pub(super) fn facts(collected: &Collected) -> Vec<(String, String)> {
         (counts.findings, "finding", "findings"),
         (counts.statistics, "statistics event", "statistics events"),
         (counts.broken, "broken", "broken"),
-        (counts.outside, "outside of the time wanted", "outside of the time wanted"),
+        (
+            counts.outside,
+            "outside of the time wanted",
+            "outside of the time wanted",
+        ),
         (counts.other, "other", "other"),
     ] {
         if number > 0 {
-            lines.push(format!("{} {}", count(number), if number == 1 { one } else { more }));
+            lines.push(format!(
+                "{} {}",
+                count(number),
+                if number == 1 { one } else { more }
+            ));
         }
     }
     facts.push((
-        "Lines read".to_owned(),
+        "lines read".to_owned(),
         format!("{}: {}", count(counts.read), lines.join(", ")),
     ));
     facts
@@ -73,15 +81,23 @@ pub(super) fn notes(collected: &Collected) -> Vec<String> {
         ));
     }
     if counts.broken > 0 {
-        let mut note = format!("{} could not be read and are in no sum: ", several(counts.broken, "line"));
+        let mut note = format!(
+            "{} could not be read and are in no sum: ",
+            several(counts.broken, "line")
+        );
         note += &counts.complaints.join("; ");
         if counts.broken > counts.complaints.len() as u64 {
-            note += &format!("; and {} more", count(counts.broken - counts.complaints.len() as u64));
+            note += &format!(
+                "; and {} more",
+                count(counts.broken - counts.complaints.len() as u64)
+            );
         }
         notes.push(note + ".");
     }
     for cut in &counts.cut {
-        notes.push(format!("Cannot be read further on: {cut}. What comes before was used."));
+        notes.push(format!(
+            "Cannot be read further on: {cut}. What comes before was used."
+        ));
     }
     if collected.sampling > 1 {
         notes.push(format!(
@@ -101,16 +117,22 @@ pub(super) fn notes(collected: &Collected) -> Vec<String> {
 }
 
 pub(super) fn traffic_figures(collected: &Collected) -> Vec<Figure> {
-    let Volume { records, bytes, packets } = collected.total;
-    let seconds = collected
-        .span
-        .map_or(0, |(first, last)| last.duration_since(first).unsigned_abs().as_secs());
+    let Volume {
+        records,
+        bytes,
+        packets,
+    } = collected.total;
+    let seconds = collected.span.map_or(0, |(first, last)| {
+        last.duration_since(first).unsigned_abs().as_secs()
+    });
     let rate = bytes.saturating_mul(8).checked_div(seconds);
     vec![
         Figure {
             name: "Traffic",
             value: size(bytes),
-            more: rate.map(|rate| format!("{} on average", bits(rate))).unwrap_or_default(),
+            more: rate
+                .map(|rate| format!("{} on average", bits(rate)))
+                .unwrap_or_default(),
         },
         Figure {
             name: "Packets",
@@ -151,7 +173,11 @@ pub(super) fn severity_of(episode: &Episode) -> Severity {
 
 pub(super) fn timeline(collected: &Collected) -> Block {
     let (start, width, buckets) = collected.timeline.buckets();
-    Block::Timeline(TimelineChart { start, width, buckets })
+    Block::Timeline(TimelineChart {
+        start,
+        width,
+        buckets,
+    })
 }
 
 /// The worst first.
@@ -188,10 +214,17 @@ pub(super) fn card(episode: &Episode) -> Block {
 
 fn titled(episode: &Episode) -> String {
     let told = episode.latest();
-    let score = told.score.map(|score| format!(", score {score}")).unwrap_or_default();
+    let score = told
+        .score
+        .map(|score| format!(", score {score}"))
+        .unwrap_or_default();
     let confidence = told.confidence.as_ref();
     let confidence = confidence.map(|confidence| format!(", confidence {confidence}"));
-    format!("{}{score}{}", kind(told.tag).title, confidence.unwrap_or_default())
+    format!(
+        "{}{score}{}",
+        kind(told.tag).title,
+        confidence.unwrap_or_default()
+    )
 }
 
 pub(super) fn reasons(episode: &Episode) -> Vec<Item> {
@@ -246,7 +279,11 @@ where
     } = top.largest(rows);
     let row = |name: String, volume: Volume| {
         #[expect(clippy::cast_precision_loss, reason = "the length of a bar")]
-        let share = if total.bytes == 0 { 0.0 } else { volume.bytes as f64 / total.bytes as f64 };
+        let share = if total.bytes == 0 {
+            0.0
+        } else {
+            volume.bytes as f64 / total.bytes as f64
+        };
         vec![
             Cell::Text(name),
             Cell::text(size(volume.bytes)),

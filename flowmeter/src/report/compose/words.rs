@@ -22,7 +22,11 @@ pub(in crate::report) fn time(time: Timestamp) -> String {
 pub(in crate::report) fn period(from: Timestamp, until: Timestamp) -> String {
     let day = |time: Timestamp| time.to_zoned(TimeZone::UTC).date();
     if day(from) == day(until) {
-        format!("{} to {}", from.strftime("%Y-%m-%d %H:%M:%S"), until.strftime("%H:%M:%S UTC"))
+        format!(
+            "{} to {}",
+            from.strftime("%Y-%m-%d %H:%M:%S"),
+            until.strftime("%H:%M:%S UTC")
+        )
     } else {
         format!("{} to {}", from.strftime("%Y-%m-%d %H:%M:%S"), time(until))
     }
@@ -52,5 +56,9 @@ pub(in crate::report) fn bits(rate: u64) -> String {
         value /= 1000.0;
         unit = larger;
     }
-    if unit == "bit/s" { format!("{value} {unit}") } else { format!("{value:.2} {unit}") }
+    if unit == "bit/s" {
+        format!("{value} {unit}")
+    } else {
+        format!("{value:.2} {unit}")
+    }
 }
