@@ -97,7 +97,7 @@ pub(super) fn timeline(chart: &TimelineChart, room: Room) -> Markup {
     const MARKS: f64 = 36.0;
     const BYTES: f64 = 130.0;
     const PACKETS: f64 = 70.0;
-    const BETWEEN: f64 = 34.0;
+    const BETWEEN: f64 = 40.0;
     let left = room.margin();
     let buckets = chart.buckets.len().max(1);
     #[expect(clippy::cast_precision_loss, reason = "at most 120")]

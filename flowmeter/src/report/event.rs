@@ -14,6 +14,10 @@ use crate::{
 const COMPLAINT: usize = 160;
 
 /// One line.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most lines are flows, and one is held at a time"
+)]
 pub(super) enum Event<'a> {
     /// A flow event or, with `merged`, a summary.
     Flow(Flow<'a>),
