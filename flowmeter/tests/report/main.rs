@@ -1,7 +1,7 @@
 //! `flowmeter report` as an analyst or a script meets it.
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
+    clippy::indexing_slicing,
     reason = "the lints' exception for tests does not reach their helper functions"
 )]
 
