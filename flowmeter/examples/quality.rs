@@ -12,7 +12,7 @@ use quality::{Mode, measure, report::report};
 fn main() -> anyhow::Result<()> {
     let mut data = PathBuf::new();
     let (mut only, mut to, mut seconds) = (String::new(), None, 10.0);
-    let (mut threshold_only, mut load_only) = (false, false);
+    let (mut threshold_only, mut load_only, mut made_only) = (false, false, false);
     let mut args = env::args().skip(1);
     while let Some(arg) = args.next() {
         let mut value = || args.next().unwrap_or_default();
@@ -22,8 +22,14 @@ fn main() -> anyhow::Result<()> {
             "--interval" => seconds = value().parse()?,
             "--threshold" => threshold_only = true,
             "--load" => load_only = true,
+            "--made" => made_only = true,
             _ => data = arg.into(),
         }
+    }
+    if made_only {
+        let made = quality::made::made(quality::made::DEVELOPMENT, &only);
+        print!("{}\n{}", quality::made::report(&made), quality::made::listed(&made));
+        return Ok(());
     }
     let interval = Duration::from_secs_f64(seconds);
     let mut text = String::from(include_str!("../tests/quality/head.md"));
