@@ -359,7 +359,8 @@ impl Beacons {
             let length = u64::from((series.count / 8).max(1).ilog2()) * 5;
             let hours = u64::from(series.hours.count_ones().saturating_sub(1)) * 3;
             let chance = doublings * 3;
-            let ordinary = if clients >= settings.prevalence { 40 } else { 0 };
+            // Whatever the rhythm: what many call is told only where `score` was lowered.
+            let ordinary = if clients >= settings.prevalence { 45 } else { 0 };
             (steady
                 + tight
                 + lattice
@@ -367,6 +368,7 @@ impl Beacons {
                 + if same_size { 15 } else { 0 }
                 + length.min(15)
                 + hours.min(12))
+            .min(100)
             .saturating_sub(rhythm.stray / 8 + ordinary + chance)
         };
         let known_resolver = contact.port == 53 && context.roles.resolver(context.settings, contact.target);

@@ -122,7 +122,8 @@ impl Detectors {
                 }
             }
             Direction::InternalToInternal => {
-                self.lateral.event(now_ns, event, contact, context);
+                self.lateral
+                    .event(now_ns, event, contact, &self.escalation, context);
                 let settings = &context.settings.of(contact.source).lateral_movement;
                 self.guessed(
                     settings.mode,

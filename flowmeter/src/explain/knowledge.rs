@@ -437,6 +437,10 @@ pub(super) const REASONS: &[(&str, &str)] = &[
         "reflection",
         "Answers came to questions that the target did not ask: others' servers are used against it.",
     ),
+    (
+        "stray_segments",
+        "Segments of connections that there are not, from everywhere: a flood of bare ACKs.",
+    ),
     ("packet_flood", "More packets came than the target could answer."),
     (
         "connection_exhaustion",

@@ -290,7 +290,8 @@ fn slow_requests(traffic: &mut Traffic, random: &mut Random, strength: usize, at
 }
 
 fn tunnel(traffic: &mut Traffic, random: &mut Random, strength: usize, to: IpAddr, kept: bool, at: f64) -> Wanted {
-    let from = inside(BAD);
+    // A host that has asked for names in peace before.
+    let from = inside(super::peace::WORKSTATIONS + 2);
     let (every, low, high) = [(random.decade(0.02, 0.3), 150, 230), (random.decade(0.5, 5.0), 120, 200), (random.decade(10.0, 60.0), 75, 105)][strength];
     let own = kept.then(|| random.port(32_768, 60_000));
     let lasts = (every * 400.0).max(600.0);

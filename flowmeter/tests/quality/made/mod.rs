@@ -79,8 +79,9 @@ fn starts(findings: Vec<Finding>) -> impl Iterator<Item = Finding> {
     findings.into_iter().filter(|finding| finding.phase == Phase::Start)
 }
 
-fn attack(kind: &Attack, strength: usize, seed: u64, found: &mut Found) {
-    let mut random = Random::new(seed * 31 + strength as u64);
+fn attack(number: usize, strength: usize, seed: u64, found: &mut Found) {
+    let kind = &ATTACKS[number];
+    let mut random = Random::new(seed * 1000 + (number * 3 + strength) as u64);
     let mut traffic = Traffic::new();
     office(&mut traffic, &mut random, AROUND, kind.days);
     let wanted = (kind.make)(&mut traffic, &mut random, strength, AT);
@@ -99,11 +100,12 @@ pub(crate) fn made(seeds: Range<u64>, only: &str) -> Made {
     let wanted = |name: &str, expect: &str| name.contains(only) || expect.contains(only);
     let attacks = ATTACKS
         .iter()
-        .filter(|kind| wanted(kind.name, kind.expect))
-        .map(|kind| {
+        .enumerate()
+        .filter(|(_, kind)| wanted(kind.name, kind.expect))
+        .map(|(number, kind)| {
             let mut all: [Found; 3] = Default::default();
             for (strength, found) in all.iter_mut().enumerate() {
-                seeds.clone().for_each(|seed| attack(kind, strength, seed, found));
+                seeds.clone().for_each(|seed| attack(number, strength, seed, found));
             }
             (kind, all)
         })

@@ -75,6 +75,8 @@ pub(crate) fn office(traffic: &mut Traffic, random: &mut Random, hosts: u16, day
             let place = (sites.len() as f64 * random.share() * random.share()) as usize;
             visit(traffic, random, from, sites[place], at);
         });
+        // Machines ask for names at night, too.
+        times(random, 600.0, days, false, |random, at| lookup(traffic, random, from, at));
         every(random, 1024.0, 0.02, days, |_, at| traffic.datagram(at, (from, clock, 123), Some(123), 76, 76));
         every(random, 1.5 * HOUR, 0.3, days, |random, at| {
             for port in [88, 389, 445, 135] {
