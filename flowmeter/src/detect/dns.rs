@@ -66,7 +66,9 @@ impl Asking {
         for _ in 1..passed.min(64) {
             self.usual = self.usual * 15 / 16;
         }
-        self.usual_hours = self.usual_hours.saturating_add(u32::try_from(passed).unwrap_or(u32::MAX));
+        self.usual_hours = self
+            .usual_hours
+            .saturating_add(u32::try_from(passed).unwrap_or(u32::MAX));
         self.hours = self
             .hours
             .checked_shl(u32::try_from(passed).unwrap_or(64))
@@ -278,7 +280,10 @@ impl Dns {
         if volume {
             finding.reason(
                 "query_volume",
-                format!("{} queries within the hour, far over what is usual", asking.recent[0].0),
+                format!(
+                    "{} queries within the hour, far over what is usual",
+                    asking.recent[0].0
+                ),
             );
         }
         if steady {

@@ -386,7 +386,8 @@ impl Dos {
             }
         };
         // What this host has always had is no flood. Some 5 min have to be known for that.
-        let known = windows_known >= 30 && matches!(
+        let known = windows_known >= 30
+            && matches!(
                 flood,
                 Flood::Syn | Flood::Sources | Flood::Reflection | Flood::Stray
             );

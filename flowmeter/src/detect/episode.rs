@@ -338,7 +338,7 @@ fn ended(subject: &Subject, episode: Episode) -> Finding {
 }
 
 /// Identifiers of reasons. They stay the same over versions: rules and searches match on them.
-pub const REASONS: [&str; 50] = [
+pub const REASONS: [&str; 51] = [
     "findings_per_minute",
     // possible_port_scan
     "vertical_scan",
@@ -395,6 +395,7 @@ pub const REASONS: [&str; 50] = [
     "stray_segments",
     "packet_flood",
     "connection_exhaustion",
+    "flow_map_full",
     // scan_escalation
     "several_scans",
     "scan_then_connect",

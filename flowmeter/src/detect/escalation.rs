@@ -83,7 +83,9 @@ impl Escalation {
     pub(super) fn since(&self, source: IpAddr, now_ns: u64) -> Option<u64> {
         let scanner = self.scanners.get(&(source, false))?;
         let times = scanner.scans.iter().map(|(time_ns, _)| *time_ns);
-        times.filter(|time_ns| time_ns.saturating_add(DAY_NS) > now_ns).min()
+        times
+            .filter(|time_ns| time_ns.saturating_add(DAY_NS) > now_ns)
+            .min()
     }
 
     /// An episode of scanning began, or got a new kind of evidence.

@@ -165,7 +165,8 @@ impl Lateral {
             .saturating_add(nanoseconds(context.settings.base().learning));
         let mover = self.movers.entry(contact.source, Mover::default);
         mover.last_ns = mover.last_ns.max(now_ns);
-        if contact.start_ns < learned_ns && learned_ns > self.began_ns {
+        // What was under way when it was first met is as old as anything that was learned.
+        if !contact.fresh || contact.start_ns < learned_ns && learned_ns > self.began_ns {
             mover.learned = mover.learned.saturating_add(1);
             return;
         }

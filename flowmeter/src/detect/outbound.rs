@@ -414,7 +414,15 @@ mod tests {
                     set: &[],
                     traffic: |wire| {
                         (0..5).for_each(|n| {
-                            wire.session(f64::from(n) * 86_400.0 + 1.0, A, OUT, 443, 900.0, 400_000_000, 20_000)
+                            wire.session(
+                                f64::from(n) * 86_400.0 + 1.0,
+                                A,
+                                OUT,
+                                443,
+                                900.0,
+                                400_000_000,
+                                20_000,
+                            )
                         });
                     },
                     expected: Some("hour_volume"),

@@ -446,6 +446,10 @@ pub(super) const REASONS: &[(&str, &str)] = &[
         "connection_exhaustion",
         "Connections are held open until none is left for others.",
     ),
+    (
+        "flow_map_full",
+        "So many new flows came that the map had no room for them: only networks and sums are known.",
+    ),
     // scan_escalation
     ("several_scans", "The same source scanned again and again."),
     (

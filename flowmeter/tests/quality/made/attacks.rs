@@ -27,7 +27,11 @@ pub(crate) struct Attack {
 }
 
 const fn wanted(expect: &'static str, source: Option<IpAddr>, destination: Option<IpAddr>) -> Wanted {
-    Wanted { expect, source, destination }
+    Wanted {
+        expect,
+        source,
+        destination,
+    }
 }
 
 fn scan(source: IpAddr) -> Wanted {
@@ -54,7 +58,9 @@ fn steps(random: &mut Random, at: f64, every: f64, lasts: f64, mut each: impl Fn
 
 fn port(random: &mut Random) -> u16 {
     if random.chance(0.3) {
-        random.one(&[21, 22, 23, 25, 80, 135, 139, 443, 445, 1433, 3306, 3389, 5432, 5900, 8080, 8443])
+        random.one(&[
+            21, 22, 23, 25, 80, 135, 139, 443, 445, 1433, 3306, 3389, 5432, 5900, 8080, 8443,
+        ])
     } else {
         random.port(1, 49_151)
     }
@@ -62,7 +68,11 @@ fn port(random: &mut Random) -> u16 {
 
 fn scan_ports(traffic: &mut Traffic, random: &mut Random, strength: usize, at: f64) -> Wanted {
     let (from, to) = (inside(BAD), inside(VICTIM));
-    let every = [random.between(1.0, 30.0), random.between(120.0, 900.0), random.between(1800.0, 4000.0)][strength];
+    let every = [
+        random.between(1.0, 30.0),
+        random.between(120.0, 900.0),
+        random.between(1800.0, 4000.0),
+    ][strength];
     let lasts = [600.0, 6.0 * HOUR, DAY][strength];
     let filtered = random.share();
     steps(random, at, every, lasts, |random, when| {
@@ -80,7 +90,11 @@ fn scan_ports(traffic: &mut Traffic, random: &mut Random, strength: usize, at: f
 
 fn scan_hosts(traffic: &mut Traffic, random: &mut Random, strength: usize, at: f64) -> Wanted {
     let from = random.outside();
-    let every = [random.between(0.5, 20.0), random.between(60.0, 600.0), random.between(1800.0, 3600.0)][strength];
+    let every = [
+        random.between(0.5, 20.0),
+        random.between(60.0, 600.0),
+        random.between(1800.0, 3600.0),
+    ][strength];
     let lasts = [900.0, 6.0 * HOUR, DAY][strength];
     let port = random.one(&[22, 23, 445, 1433, 3389, 5555, 5900, 6379, 8291, 9200]);
     let open = random.between(0.0, 0.2);
@@ -100,7 +114,11 @@ fn scan_hosts(traffic: &mut Traffic, random: &mut Random, strength: usize, at: f
 
 fn sweep(traffic: &mut Traffic, random: &mut Random, strength: usize, at: f64) -> Wanted {
     let from = inside(BAD);
-    let every = [random.between(0.01, 1.0), random.between(5.0, 60.0), random.between(300.0, 900.0)][strength];
+    let every = [
+        random.between(0.01, 1.0),
+        random.between(5.0, 60.0),
+        random.between(300.0, 900.0),
+    ][strength];
     let alive = random.between(0.1, 0.6);
     let mut number = 0x0b00;
     steps(random, at, every, every * 120.0, |random, when| {
@@ -113,7 +131,11 @@ fn sweep(traffic: &mut Traffic, random: &mut Random, strength: usize, at: f64) -
 
 fn scan_udp(traffic: &mut Traffic, random: &mut Random, strength: usize, at: f64) -> Wanted {
     let (from, to) = (random.outside(), inside(VICTIM));
-    let every = [random.between(0.1, 2.0), random.between(10.0, 120.0), random.between(600.0, 1800.0)][strength];
+    let every = [
+        random.between(0.1, 2.0),
+        random.between(10.0, 120.0),
+        random.between(600.0, 1800.0),
+    ][strength];
     steps(random, at, every, every * 60.0, |random, when| {
         let port = random.port(1, 10_000);
         traffic.datagram(when, (from, to, port), None, 60, 0);
@@ -123,7 +145,11 @@ fn scan_udp(traffic: &mut Traffic, random: &mut Random, strength: usize, at: f64
 
 fn scan_stealth(traffic: &mut Traffic, random: &mut Random, strength: usize, at: f64) -> Wanted {
     let (from, to) = (random.outside(), inside(VICTIM));
-    let every = [random.between(0.1, 2.0), random.between(10.0, 120.0), random.between(900.0, 3600.0)][strength];
+    let every = [
+        random.between(0.1, 2.0),
+        random.between(10.0, 120.0),
+        random.between(900.0, 3600.0),
+    ][strength];
     let flags = random.one(&[FIN, 0, FIN | PSH | URG]);
     steps(random, at, every, every * 24.0, |random, when| {
         let answer = random.chance(0.5).then_some(RST | ACK);
@@ -134,7 +160,14 @@ fn scan_stealth(traffic: &mut Traffic, random: &mut Random, strength: usize, at:
 }
 
 /// Gaps of a period with a jitter to either side, a few missed, a night's sleep among them.
-fn beat(random: &mut Random, period: f64, jitter: f64, count: u32, at: f64, mut each: impl FnMut(&mut Random, f64)) {
+fn beat(
+    random: &mut Random,
+    period: f64,
+    jitter: f64,
+    count: u32,
+    at: f64,
+    mut each: impl FnMut(&mut Random, f64),
+) {
     let mut when = at;
     let asleep = random.chance(0.5).then(|| random.number(1, count.into()));
     for n in 0..count {
@@ -155,7 +188,11 @@ fn beacon(traffic: &mut Traffic, random: &mut Random, jitter: f64, period: f64, 
     let count = if period > HOUR { 14 } else { 40 };
     beat(random, period, jitter, count, at, |random, when| {
         // Now and then there is something to tell.
-        let more = if random.chance(0.1) { random.number(1000, 40_000) } else { 0 };
+        let more = if random.chance(0.1) {
+            random.number(1000, 40_000)
+        } else {
+            0
+        };
         let lasts = random.between(0.2, 2.0);
         traffic.session(when, (from, to, port), lasts, sent + more, received);
     });
@@ -198,7 +235,14 @@ fn beacon_dead(traffic: &mut Traffic, random: &mut Random, strength: usize, at: 
     wanted("possible_beaconing", Some(from), Some(to))
 }
 
-fn spoofed(traffic: &mut Traffic, random: &mut Random, per_second: f64, flags: u8, answer: Option<u8>, at: f64) -> Wanted {
+fn spoofed(
+    traffic: &mut Traffic,
+    random: &mut Random,
+    per_second: f64,
+    flags: u8,
+    answer: Option<u8>,
+    at: f64,
+) -> Wanted {
     let to = inside(VICTIM);
     let port = random.one(&[25, 53, 80, 443, 8080]);
     let mut when = at;
@@ -211,32 +255,54 @@ fn spoofed(traffic: &mut Traffic, random: &mut Random, per_second: f64, flags: u
 }
 
 fn syn_spoofed(traffic: &mut Traffic, random: &mut Random, strength: usize, at: f64) -> Wanted {
-    let rate = [random.decade(600.0, 2000.0), random.decade(150.0, 600.0), random.decade(20.0, 60.0)][strength];
+    let rate = [
+        random.decade(600.0, 2000.0),
+        random.decade(150.0, 600.0),
+        random.decade(20.0, 60.0),
+    ][strength];
     let answer = random.chance(0.5).then_some(SYN | ACK);
     spoofed(traffic, random, rate, SYN, answer, at)
 }
 
 fn ack_spoofed(traffic: &mut Traffic, random: &mut Random, strength: usize, at: f64) -> Wanted {
-    let rate = [random.decade(600.0, 2000.0), random.decade(150.0, 600.0), random.decade(20.0, 60.0)][strength];
+    let rate = [
+        random.decade(600.0, 2000.0),
+        random.decade(150.0, 600.0),
+        random.decade(20.0, 60.0),
+    ][strength];
     let answer = random.chance(0.5).then_some(RST);
     spoofed(traffic, random, rate, ACK, answer, at)
 }
 
 /// One source with its own address, one port of the victim.
 fn syn_single(traffic: &mut Traffic, random: &mut Random, strength: usize, at: f64) -> Wanted {
-    let rate = [random.decade(600.0, 2000.0), random.decade(150.0, 600.0), random.decade(20.0, 60.0)][strength];
+    let rate = [
+        random.decade(600.0, 2000.0),
+        random.decade(150.0, 600.0),
+        random.decade(20.0, 60.0),
+    ][strength];
     let (from, to) = (random.outside(), inside(VICTIM));
     let mut when = at;
     while when < at + 40.0 {
         when += random.wait(1.0 / rate);
         let own = random.port(1024, 65_535);
-        traffic.stray(when, (from, to, 80), own, SYN, random.chance(0.5).then_some(SYN | ACK));
+        traffic.stray(
+            when,
+            (from, to, 80),
+            own,
+            SYN,
+            random.chance(0.5).then_some(SYN | ACK),
+        );
     }
     dos(to)
 }
 
 fn udp_spoofed(traffic: &mut Traffic, random: &mut Random, strength: usize, at: f64) -> Wanted {
-    let rate = [random.decade(600.0, 2000.0), random.decade(150.0, 600.0), random.decade(20.0, 60.0)][strength];
+    let rate = [
+        random.decade(600.0, 2000.0),
+        random.decade(150.0, 600.0),
+        random.decade(20.0, 60.0),
+    ][strength];
     let to = inside(VICTIM);
     let length = random.number(28, 1400);
     let mut when = at;
@@ -249,7 +315,11 @@ fn udp_spoofed(traffic: &mut Traffic, random: &mut Random, strength: usize, at: 
 }
 
 fn volume(traffic: &mut Traffic, random: &mut Random, strength: usize, port: u16, at: f64) -> Wanted {
-    let rate = [random.decade(20_000.0, 200_000.0), random.decade(6000.0, 20_000.0), random.decade(500.0, 2000.0)][strength];
+    let rate = [
+        random.decade(20_000.0, 200_000.0),
+        random.decade(6000.0, 20_000.0),
+        random.decade(500.0, 2000.0),
+    ][strength];
     let (from, to) = (random.outside(), inside(VICTIM));
     let length = random.number(64, 1400);
     traffic.flood(at, (from, to, port), 60.0, rate, length);
@@ -266,9 +336,20 @@ fn icmp_volume(traffic: &mut Traffic, random: &mut Random, strength: usize, at: 
 }
 
 fn reflection(traffic: &mut Traffic, random: &mut Random, strength: usize, at: f64) -> Wanted {
-    let rate = [random.decade(600.0, 2000.0), random.decade(150.0, 600.0), random.decade(20.0, 60.0)][strength];
+    let rate = [
+        random.decade(600.0, 2000.0),
+        random.decade(150.0, 600.0),
+        random.decade(20.0, 60.0),
+    ][strength];
     let to = inside(VICTIM);
-    let (port, tcp) = random.one(&[(53, false), (123, false), (389, false), (1900, false), (11_211, false), (443, true)]);
+    let (port, tcp) = random.one(&[
+        (53, false),
+        (123, false),
+        (389, false),
+        (1900, false),
+        (11_211, false),
+        (443, true),
+    ]);
     let mut when = at;
     while when < at + 40.0 {
         when += random.wait(1.0 / rate);
@@ -280,7 +361,11 @@ fn reflection(traffic: &mut Traffic, random: &mut Random, strength: usize, at: f
 }
 
 fn slow_requests(traffic: &mut Traffic, random: &mut Random, strength: usize, at: f64) -> Wanted {
-    let many = [random.number(1500, 4000), random.number(700, 1500), random.number(60, 150)][strength];
+    let many = [
+        random.number(1500, 4000),
+        random.number(700, 1500),
+        random.number(60, 150),
+    ][strength];
     let (from, to) = (random.outside(), inside(VICTIM));
     for _ in 0..many {
         let when = at + random.between(0.0, 120.0);
@@ -289,10 +374,21 @@ fn slow_requests(traffic: &mut Traffic, random: &mut Random, strength: usize, at
     dos(to)
 }
 
-fn tunnel(traffic: &mut Traffic, random: &mut Random, strength: usize, to: IpAddr, kept: bool, at: f64) -> Wanted {
+fn tunnel(
+    traffic: &mut Traffic,
+    random: &mut Random,
+    strength: usize,
+    to: IpAddr,
+    kept: bool,
+    at: f64,
+) -> Wanted {
     // A host that has asked for names in peace before.
     let from = inside(super::peace::WORKSTATIONS + 2);
-    let (every, low, high) = [(random.decade(0.02, 0.3), 150, 230), (random.decade(0.5, 5.0), 120, 200), (random.decade(10.0, 60.0), 75, 105)][strength];
+    let (every, low, high) = [
+        (random.decade(0.02, 0.3), 150, 230),
+        (random.decade(0.5, 5.0), 120, 200),
+        (random.decade(10.0, 60.0), 75, 105),
+    ][strength];
     let own = kept.then(|| random.port(32_768, 60_000));
     let lasts = (every * 400.0).max(600.0);
     let mut when = at;
@@ -314,13 +410,36 @@ fn tunnel_resolver(traffic: &mut Traffic, random: &mut Random, strength: usize, 
     tunnel(traffic, random, strength, super::peace::resolver(), kept, at)
 }
 
-fn guess(traffic: &mut Traffic, random: &mut Random, strength: usize, from: IpAddr, port: u16, at: f64) -> Wanted {
+fn guess(
+    traffic: &mut Traffic,
+    random: &mut Random,
+    strength: usize,
+    from: IpAddr,
+    port: u16,
+    at: f64,
+) -> Wanted {
     let to = inside(VICTIM);
-    let every = [random.decade(0.2, 2.0), random.decade(5.0, 15.0), random.decade(25.0, 60.0)][strength];
+    let every = [
+        random.decade(0.2, 2.0),
+        random.decade(5.0, 15.0),
+        random.decade(25.0, 60.0),
+    ][strength];
     let (sent, received, lasts) = match port {
-        22 => (random.number(1200, 2600), random.number(1500, 3000), random.between(1.0, 9.0)),
-        3389 => (random.number(800, 2200), random.number(1200, 4000), random.between(0.5, 4.0)),
-        _ => (random.number(700, 1500), random.number(700, 1600), random.between(0.05, 0.5)),
+        22 => (
+            random.number(1200, 2600),
+            random.number(1500, 3000),
+            random.between(1.0, 9.0),
+        ),
+        3389 => (
+            random.number(800, 2200),
+            random.number(1200, 4000),
+            random.between(0.5, 4.0),
+        ),
+        _ => (
+            random.number(700, 1500),
+            random.number(700, 1600),
+            random.between(0.05, 0.5),
+        ),
     };
     steps(random, at, every, every * 80.0, |random, when| {
         let (name, lasts) = (random.number(0, 24), lasts * random.between(0.8, 1.3));
@@ -330,12 +449,20 @@ fn guess(traffic: &mut Traffic, random: &mut Random, strength: usize, from: IpAd
 }
 
 fn guess_ssh(traffic: &mut Traffic, random: &mut Random, strength: usize, at: f64) -> Wanted {
-    let from = if random.chance(0.5) { random.outside() } else { inside(BAD) };
+    let from = if random.chance(0.5) {
+        random.outside()
+    } else {
+        inside(BAD)
+    };
     guess(traffic, random, strength, from, 22, at)
 }
 
 fn guess_rdp(traffic: &mut Traffic, random: &mut Random, strength: usize, at: f64) -> Wanted {
-    let from = if random.chance(0.5) { random.outside() } else { inside(BAD) };
+    let from = if random.chance(0.5) {
+        random.outside()
+    } else {
+        inside(BAD)
+    };
     guess(traffic, random, strength, from, 3389, at)
 }
 
@@ -343,7 +470,11 @@ fn guess_smb(traffic: &mut Traffic, random: &mut Random, strength: usize, at: f6
     guess(traffic, random, strength, inside(BAD), 445, at)
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "some hundred MB")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "some hundred MB"
+)]
 fn exfiltrate(traffic: &mut Traffic, random: &mut Random, strength: usize, at: f64) -> Wanted {
     let (from, to) = (inside(BAD), random.outside());
     let (megabytes, lasts) = [
@@ -352,12 +483,22 @@ fn exfiltrate(traffic: &mut Traffic, random: &mut Random, strength: usize, at: f
         (random.decade(300.0, 450.0), 23.0 * HOUR),
     ][strength];
     // One connection, or one for each piece.
-    let pieces = if random.chance(0.3) { 1 } else { random.number(20, 200) };
+    let pieces = if random.chance(0.3) {
+        1
+    } else {
+        random.number(20, 200)
+    };
     for piece in 0..pieces {
         let share = 1.0 / pieces as f64;
         let when = at + lasts * piece as f64 * share;
         let bytes = (megabytes * 1e6 * share) as u64;
-        traffic.session(when, (from, to, 443), lasts * share * 0.6, bytes, bytes / 40 + 4000);
+        traffic.session(
+            when,
+            (from, to, 443),
+            lasts * share * 0.6,
+            bytes,
+            bytes / 40 + 4000,
+        );
     }
     wanted("high_outbound_bytes", Some(from), None)
 }
@@ -370,7 +511,13 @@ fn lateral(traffic: &mut Traffic, random: &mut Random, strength: usize, at: f64)
     for n in 0..hosts {
         let when = at + f64::from(n) * random.between(60.0, 400.0);
         let lasts = random.between(5.0, 300.0);
-        traffic.session(when, (from, inside(0x0b01 + n), port), lasts, random.number(4000, 90_000), random.number(4000, 90_000));
+        traffic.session(
+            when,
+            (from, inside(0x0b01 + n), port),
+            lasts,
+            random.number(4000, 90_000),
+            random.number(4000, 90_000),
+        );
     }
     wanted("possible_lateral_movement", Some(from), None)
 }
@@ -380,15 +527,31 @@ fn inbound(traffic: &mut Traffic, random: &mut Random, strength: usize, at: f64)
     let port = random.one(&[22, 23, 445, 1433, 3306, 3389, 5900, 6379, 9200]);
     for _ in 0..[50, 5, 1][strength] {
         let (when, from) = (at + random.between(0.0, 4.0 * HOUR), random.outside());
-        traffic.session(when, (from, to, port), random.between(1.0, 600.0), random.number(800, 90_000), random.number(800, 90_000));
+        traffic.session(
+            when,
+            (from, to, port),
+            random.between(1.0, 600.0),
+            random.number(800, 90_000),
+            random.number(800, 90_000),
+        );
     }
     wanted("external_inbound_sensitive", None, Some(to))
 }
 
 fn rare_port(traffic: &mut Traffic, random: &mut Random, strength: usize, at: f64) -> Wanted {
     let (from, to) = (inside(BAD), random.outside());
-    let port = [random.one(&[4444, 31_337, 1337]), random.port(10_000, 48_000), random.port(1024, 9000) | 1][strength];
-    traffic.session(at, (from, to, port), random.between(20.0, 3000.0), random.number(2000, 90_000), random.number(2000, 90_000));
+    let port = [
+        random.one(&[4444, 31_337, 1337]),
+        random.port(10_000, 48_000),
+        random.port(1024, 9000) | 1,
+    ][strength];
+    traffic.session(
+        at,
+        (from, to, port),
+        random.between(20.0, 3000.0),
+        random.number(2000, 90_000),
+        random.number(2000, 90_000),
+    );
     wanted("unusual_outbound_port", Some(from), Some(to))
 }
 
@@ -400,14 +563,32 @@ fn escalate(traffic: &mut Traffic, random: &mut Random, strength: usize, at: f64
         let port = port(random);
         traffic.refused(when, from, to, port);
     });
-    traffic.session(at + every * 60.0 + random.between(10.0, 1800.0), (from, to, 8009), 60.0, 20_000, 60_000);
+    traffic.session(
+        at + every * 60.0 + random.between(10.0, 1800.0),
+        (from, to, 8009),
+        60.0,
+        20_000,
+        60_000,
+    );
     wanted("scan_escalation", Some(from), Some(to))
 }
 
-const SPOOFED: [&str; 3] = ["600 to 2,000 a second", "150 to 600 a second", "20 to 60 a second"];
-const VOLUME: [&str; 3] = ["20,000 to 200,000 packets a second", "6,000 to 20,000 a second", "500 to 2,000 a second"];
+const SPOOFED: [&str; 3] = [
+    "600 to 2,000 a second",
+    "150 to 600 a second",
+    "20 to 60 a second",
+];
+const VOLUME: [&str; 3] = [
+    "20,000 to 200,000 packets a second",
+    "6,000 to 20,000 a second",
+    "500 to 2,000 a second",
+];
 const JITTER: [&str; 3] = ["jitter 2 %", "jitter 20 %", "jitter 40 %"];
-const TUNNEL: [&str; 3] = ["3 to 50 queries a second of 150 to 230 bytes", "one every 0.5 to 5 s of 120 to 200 bytes", "one every 10 to 60 s of 75 to 105 bytes"];
+const TUNNEL: [&str; 3] = [
+    "3 to 50 queries a second of 150 to 230 bytes",
+    "one every 0.5 to 5 s of 120 to 200 bytes",
+    "one every 10 to 60 s of 75 to 105 bytes",
+];
 const GUESS: [&str; 3] = ["every 0.2 to 2 s", "every 5 to 15 s", "every 25 to 60 s"];
 
 macro_rules! attacks {

@@ -76,7 +76,9 @@ pub(crate) struct Made {
 }
 
 fn starts(findings: Vec<Finding>) -> impl Iterator<Item = Finding> {
-    findings.into_iter().filter(|finding| finding.phase == Phase::Start)
+    findings
+        .into_iter()
+        .filter(|finding| finding.phase == Phase::Start)
 }
 
 fn attack(number: usize, strength: usize, seed: u64, found: &mut Found) {
@@ -91,7 +93,9 @@ fn attack(number: usize, strength: usize, seed: u64, found: &mut Found) {
         found.found += 1;
         found.after.push(since_start(first.last_seen_ns) - AT);
     }
-    let others = findings.iter().filter(|finding| !wanted.concerns(finding) && finding.tag != Tag::Overflow);
+    let others = findings
+        .iter()
+        .filter(|finding| !wanted.concerns(finding) && finding.tag != Tag::Overflow);
     found.others.extend(others.map(|finding| finding.message.clone()));
 }
 
@@ -105,7 +109,9 @@ pub(crate) fn made(seeds: Range<u64>, only: &str) -> Made {
         .map(|(number, kind)| {
             let mut all: [Found; 3] = Default::default();
             for (strength, found) in all.iter_mut().enumerate() {
-                seeds.clone().for_each(|seed| attack(number, strength, seed, found));
+                seeds
+                    .clone()
+                    .for_each(|seed| attack(number, strength, seed, found));
             }
             (kind, all)
         })
@@ -144,7 +150,10 @@ pub(crate) fn listed(made: &Made) -> String {
             *lines.entry(line).or_default() += 1;
         }
     }
-    lines.iter().map(|(line, count)| format!("{count} {line}\n")).collect()
+    lines
+        .iter()
+        .map(|(line, count)| format!("{count} {line}\n"))
+        .collect()
 }
 
 pub(crate) fn report(made: &Made) -> String {
@@ -154,7 +163,9 @@ pub(crate) fn report(made: &Made) -> String {
         for (strength, found) in kind.strengths.iter().zip(all) {
             let mut after = found.after.clone();
             after.sort_unstable_by(f64::total_cmp);
-            let median = after.get(after.len() / 2).map_or_else(String::new, |after| duration(*after));
+            let median = after
+                .get(after.len() / 2)
+                .map_or_else(String::new, |after| duration(*after));
             let _ = writeln!(
                 text,
                 "| `{}` | {} | {strength} | {} of {} | {median} |",
@@ -162,9 +173,20 @@ pub(crate) fn report(made: &Made) -> String {
             );
         }
     }
-    let others: Vec<&String> = made.attacks.iter().flat_map(|(_, all)| all).flat_map(|found| &found.others).collect();
+    let others: Vec<&String> = made
+        .attacks
+        .iter()
+        .flat_map(|(_, all)| all)
+        .flat_map(|found| &found.others)
+        .collect();
     #[expect(clippy::cast_precision_loss, reason = "for people")]
-    let days: f64 = made.attacks.iter().map(|(kind, all)| kind.days * f64::from(AROUND) * f64::from(all.iter().map(|found| found.runs).sum::<u32>())).sum();
+    let days: f64 = made
+        .attacks
+        .iter()
+        .map(|(kind, all)| {
+            kind.days * f64::from(AROUND) * f64::from(all.iter().map(|found| found.runs).sum::<u32>())
+        })
+        .sum();
     let _ = writeln!(
         text,
         "\nAbout the hosts around the attacks, which do nothing: {} findings in {days:.0} host-days.\n",
@@ -173,8 +195,13 @@ pub(crate) fn report(made: &Made) -> String {
     text += "| peaceful traffic | host-days | findings | per host-day | which |\n|---|---|---|---|---|\n";
     for (kind, host_days, findings) in &made.peace {
         let mut kinds: BTreeMap<&str, u32> = BTreeMap::new();
-        findings.iter().for_each(|finding| *kinds.entry(finding.tag.name()).or_default() += 1);
-        let kinds: Vec<String> = kinds.iter().map(|(name, count)| format!("{count} `{name}`")).collect();
+        findings
+            .iter()
+            .for_each(|finding| *kinds.entry(finding.tag.name()).or_default() += 1);
+        let kinds: Vec<String> = kinds
+            .iter()
+            .map(|(name, count)| format!("{count} `{name}`"))
+            .collect();
         #[expect(clippy::cast_precision_loss, reason = "for people")]
         let per_day = findings.len() as f64 / host_days;
         let _ = writeln!(

@@ -132,7 +132,11 @@ impl Traffic {
     }
 
     /// `packets` alike, at once; `bytes` of IP altogether.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "days after the start")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "days after the start"
+    )]
     fn packets(&mut self, at: f64, way: Way, flags: u8, bytes: u64, packets: u64) {
         let Way(from, from_port, to, to_port, protocol) = way;
         let time_ns = EPOCH_NS + (at.max(0.0) * 1e9) as u64;
@@ -157,12 +161,24 @@ impl Traffic {
     }
 
     fn next_port(&mut self) -> u16 {
-        self.own_port = if self.own_port >= 60_998 { 32_768 } else { self.own_port + 1 };
+        self.own_port = if self.own_port >= 60_998 {
+            32_768
+        } else {
+            self.own_port + 1
+        };
         self.own_port
     }
 
     /// A first TCP segment with any flags, and what comes back.
-    pub(crate) fn probe(&mut self, at: f64, from: IpAddr, to: IpAddr, port: u16, flags: u8, answer: Option<u8>) {
+    pub(crate) fn probe(
+        &mut self,
+        at: f64,
+        from: IpAddr,
+        to: IpAddr,
+        port: u16,
+        flags: u8,
+        answer: Option<u8>,
+    ) {
         let way = Way(from, self.next_port(), to, port, TCP);
         self.packets(at, way, flags, 40, 1);
         if let Some(answer) = answer {
@@ -207,14 +223,23 @@ impl Traffic {
         self.packets(at + 0.02, way.back(), SYN | ACK, 60, 1);
         self.packets(at + 0.04, way, ACK, 52, 1);
         let lasts = lasts.max(0.1);
-        let rounds = (1..=2000_u32).find(|rounds| lasts / f64::from(*rounds) <= 10.0).unwrap_or(2000).max(2);
+        let rounds = (1..=2000_u32)
+            .find(|rounds| lasts / f64::from(*rounds) <= 10.0)
+            .unwrap_or(2000)
+            .max(2);
         for round in 0..rounds {
             let when = at + 0.05 + (lasts - 0.06) * f64::from(round) / f64::from(rounds);
             for (after, way, bytes) in [(0.0, way, sent), (0.02, way.back(), received)] {
                 let bytes = bytes / u64::from(rounds);
                 let segments = bytes.div_ceil(SEGMENT).max(1);
                 self.packets(when + after, way, ACK | PSH, bytes + 52 * segments, segments);
-                self.packets(when + after + 0.005, way.back(), ACK, 52 * segments.div_ceil(2), segments.div_ceil(2));
+                self.packets(
+                    when + after + 0.005,
+                    way.back(),
+                    ACK,
+                    52 * segments.div_ceil(2),
+                    segments.div_ceil(2),
+                );
             }
         }
         self.packets(at + lasts, way, FIN | ACK, 52, 1);
@@ -254,7 +279,11 @@ impl Traffic {
     }
 
     /// Packets of a rate, five seconds at a time.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate is positive")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a rate is positive"
+    )]
     fn rate(&mut self, at: f64, way: Way, lasts: f64, per_second: f64, length: u64) {
         let mut after = 0.0;
         while after < lasts {
@@ -268,7 +297,14 @@ impl Traffic {
     }
 
     /// The same from one source that nobody answers; port 0: ICMP echo.
-    pub(crate) fn flood(&mut self, at: f64, (from, to, port): (IpAddr, IpAddr, u16), lasts: f64, per_second: f64, length: u64) {
+    pub(crate) fn flood(
+        &mut self,
+        at: f64,
+        (from, to, port): (IpAddr, IpAddr, u16),
+        lasts: f64,
+        per_second: f64,
+        length: u64,
+    ) {
         let way = if port == 0 {
             Way(from, 8, to, 0, ICMP)
         } else {
@@ -285,14 +321,36 @@ impl Traffic {
     }
 
     /// What nobody asked for: an answer from a service.
-    pub(crate) fn answer(&mut self, at: f64, from: IpAddr, port: u16, to: IpAddr, to_port: u16, tcp: bool, bytes: u64) {
+    pub(crate) fn answer(
+        &mut self,
+        at: f64,
+        from: IpAddr,
+        port: u16,
+        to: IpAddr,
+        to_port: u16,
+        tcp: bool,
+        bytes: u64,
+    ) {
         let protocol = if tcp { TCP } else { UDP };
         let flags = if tcp { SYN | ACK } else { 0 };
-        self.packets(at, Way(from, port, to, to_port, protocol), flags, bytes, bytes.div_ceil(1500));
+        self.packets(
+            at,
+            Way(from, port, to, to_port, protocol),
+            flags,
+            bytes,
+            bytes.div_ceil(1500),
+        );
     }
 
     /// A SYN or a bare ACK of a flood, from any port.
-    pub(crate) fn stray(&mut self, at: f64, (from, to, port): (IpAddr, IpAddr, u16), own: u16, flags: u8, answer: Option<u8>) {
+    pub(crate) fn stray(
+        &mut self,
+        at: f64,
+        (from, to, port): (IpAddr, IpAddr, u16),
+        own: u16,
+        flags: u8,
+        answer: Option<u8>,
+    ) {
         let way = Way(from, own, to, port, TCP);
         self.packets(at, way, flags, 40, 1);
         if let Some(answer) = answer {
@@ -304,7 +362,9 @@ impl Traffic {
     pub(crate) fn findings(mut self, config: &Config) -> Vec<flowmeter::detect::Finding> {
         let (mut engine, networks) = (Engine::new(config), Networks::new(&config.networks.internal));
         let mut tracker = Tracker::new(&config.track);
-        self.pieces.sort_unstable_by(|a, b| (a.interval, &a.key, a.counters.first_ns).cmp(&(b.interval, &b.key, b.counters.first_ns)));
+        self.pieces.sort_unstable_by(|a, b| {
+            (a.interval, &a.key, a.counters.first_ns).cmp(&(b.interval, &b.key, b.counters.first_ns))
+        });
         let mut findings = Vec::new();
         let mut slices = Vec::new();
         let mut end_ns = 0;
@@ -314,7 +374,10 @@ impl Traffic {
                 .map(|of_flow| {
                     let mut counters = FlowCounters::default();
                     of_flow.iter().for_each(|piece| counters.merge(&piece.counters));
-                    FlowRecord { key: of_flow[0].key, counters }
+                    FlowRecord {
+                        key: of_flow[0].key,
+                        counters,
+                    }
                 })
                 .collect();
             end_ns = (interval[0].interval + 1) * u64::try_from(INTERVAL.as_nanos()).unwrap();
