@@ -101,29 +101,42 @@ fn attack(number: usize, strength: usize, seed: u64, found: &mut Found) {
 
 /// `only`: kinds whose name or expectation contains it.
 pub(crate) fn made(seeds: Range<u64>, only: &str) -> Made {
-    let wanted = |name: &str, expect: &str| name.contains(only) || expect.contains(only);
-    let attacks = ATTACKS
-        .iter()
-        .enumerate()
-        .filter(|(_, kind)| wanted(kind.name, kind.expect))
+    // Days of peace are long: a third of the seeds.
+    let fewer = seeds.start..seeds.start + (seeds.end - seeds.start).div_ceil(3);
+    Made {
+        attacks: attacks(seeds, 0..3, only),
+        peace: peace(fewer, only),
+    }
+}
+
+/// Attacks of some strengths, 0 the strongest.
+pub(crate) fn attacks(
+    seeds: Range<u64>,
+    strengths: Range<usize>,
+    only: &str,
+) -> Vec<(&'static Attack, [Found; 3])> {
+    let kinds = ATTACKS.iter().enumerate();
+    kinds
+        .filter(|(_, kind)| kind.name.contains(only) || kind.expect.contains(only))
         .map(|(number, kind)| {
             let mut all: [Found; 3] = Default::default();
-            for (strength, found) in all.iter_mut().enumerate() {
-                seeds
-                    .clone()
-                    .for_each(|seed| attack(number, strength, seed, found));
+            for strength in strengths.clone() {
+                for seed in seeds.clone() {
+                    attack(number, strength, seed, &mut all[strength]);
+                }
             }
             (kind, all)
         })
-        .collect();
-    // A day of peace is long: a third of the seeds.
-    let fewer = seeds.start..seeds.start + (seeds.end - seeds.start).div_ceil(3);
-    let peace = PEACE
+        .collect()
+}
+
+pub(crate) fn peace(seeds: Range<u64>, only: &str) -> Vec<(&'static Peace, f64, Vec<Finding>)> {
+    PEACE
         .iter()
-        .filter(|kind| wanted(kind.name, "peace"))
+        .filter(|kind| kind.name.contains(only) || "peace".contains(only))
         .map(|kind| {
             let (mut host_days, mut findings) = (0.0, Vec::new());
-            for seed in fewer.clone() {
+            for seed in seeds.clone() {
                 let (mut traffic, mut random) = (Traffic::new(), Random::new(seed));
                 (kind.make)(&mut traffic, &mut random, kind.hosts, QUIET_DAYS);
                 host_days += f64::from(kind.hosts) * QUIET_DAYS;
@@ -131,8 +144,7 @@ pub(crate) fn made(seeds: Range<u64>, only: &str) -> Made {
             }
             (kind, host_days, findings)
         })
-        .collect();
-    Made { attacks, peace }
+        .collect()
 }
 
 /// Each finding on hosts that do nothing bad, once.
