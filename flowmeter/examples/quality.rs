@@ -1,5 +1,5 @@
-//! Measures the detectors on labelled captures: `quality DATA [--report FILE] [--threshold] [--only PART]
-//! [--interval SECONDS] [--slices FILE]`. `cargo xtask eval` runs it.
+//! Measures the detectors on labelled captures: `quality DATA [--report FILE] [--threshold] [--load] [--only PART]
+//! [--interval SECONDS] [--hold-out] [--made]`; `--made` looks at the draws for development. `cargo xtask eval` runs it.
 #![allow(dead_code, reason = "the test uses the rest")]
 
 #[path = "../tests/quality/mod.rs"]
@@ -13,6 +13,7 @@ fn main() -> anyhow::Result<()> {
     let mut data = PathBuf::new();
     let (mut only, mut to, mut seconds) = (String::new(), None, 10.0);
     let (mut threshold_only, mut load_only) = (false, false);
+    let (mut made_only, mut hold_out_only) = (false, false);
     let mut args = env::args().skip(1);
     while let Some(arg) = args.next() {
         let mut value = || args.next().unwrap_or_default();
@@ -22,8 +23,23 @@ fn main() -> anyhow::Result<()> {
             "--interval" => seconds = value().parse()?,
             "--threshold" => threshold_only = true,
             "--load" => load_only = true,
+            "--made" => made_only = true,
+            "--hold-out" => hold_out_only = true,
             _ => data = arg.into(),
         }
+    }
+    if made_only {
+        let made = quality::made::made(quality::made::DEVELOPMENT, &only);
+        print!(
+            "{}\n{}",
+            quality::made::report(&made),
+            quality::made::listed(&made)
+        );
+        return Ok(());
+    }
+    if hold_out_only {
+        print!("{}", quality::hold_out::hold_out(&data)?.text);
+        return Ok(());
     }
     let interval = Duration::from_secs_f64(seconds);
     let mut text = String::from(include_str!("../tests/quality/head.md"));
@@ -33,6 +49,10 @@ fn main() -> anyhow::Result<()> {
     if to.is_some() {
         text += "\n";
         text += include_str!("../tests/quality/notes.md");
+        text += "\n";
+        text += &quality::hold_out::hold_out(&data)?.text;
+        text += "\n";
+        text += &quality::made::report(&quality::made::made(quality::made::REPORT, ""));
     }
     if to.is_some() || threshold_only {
         text += "\n";

@@ -239,7 +239,7 @@ impl Pipeline {
                 (ifindex, counted)
             })
             .collect();
-        lines += self.detect(interval.end, &statistics);
+        lines += self.detect(interval.clone(), &statistics);
         self.add_up(&mut statistics, names);
         if self.budget.flows() == Flows::FindingsOnly {
             self.slices.clear();
@@ -262,7 +262,7 @@ impl Pipeline {
     }
 
     /// Looks for anomalies and writes what was found; answers with the number of lines.
-    fn detect(&mut self, end_ns: u64, statistics: &BTreeMap<u32, InterfaceStatistics>) -> usize {
+    fn detect(&mut self, interval: Range<u64>, statistics: &BTreeMap<u32, InterfaceStatistics>) -> usize {
         let Some(engine) = &mut self.engine else {
             return 0;
         };
@@ -273,7 +273,8 @@ impl Pipeline {
         for counted in statistics.values() {
             engine.note_loss(lost(&counted.counters));
         }
-        engine.advance(end_ns);
+        engine.advance(interval.end);
+        engine.note_spill(&self.spill, interval);
         let findings = engine.drain();
         for finding in &findings {
             self.writer.finding(finding);

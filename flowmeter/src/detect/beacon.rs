@@ -28,7 +28,7 @@ const KEEP_NS: u64 = 3 * 86_400_000_000_000;
 const HOUR_NS: u64 = 3_600_000_000_000;
 /// An episode lasts until there was nothing for this long.
 const QUIET_NS: u64 = 6 * HOUR_NS;
-/// Over less time than this a rhythm is that of one program's work.
+/// A rhythm that is kept for less time than this is that of one program's work, a page with its parts.
 const SPAN_NS: u64 = 60_000_000_000;
 /// Failed attempts before which a program may just be waiting for its server.
 const DEAD_TRIES: u64 = 24;
@@ -165,6 +165,8 @@ struct Rhythm {
     on_lattice: u64,
     /// Of those, several.
     missed: u64,
+    /// How long they are together.
+    lasting_ns: u64,
     /// Gaps far off in both directions, per cent.
     stray: u64,
 }
@@ -181,12 +183,13 @@ impl Rhythm {
             range => (low + high).abs_diff(2 * median_ns) * 100 / range,
         };
         let tolerance = (mad_ns * 3).max(median_ns / 10);
-        let (mut on, mut missed, mut stray) = (0, 0, 0);
+        let (mut on, mut missed, mut stray, mut lasting_ns) = (0, 0, 0, 0_u64);
         for gap in gaps {
             let beats = (gap + median_ns / 2) / median_ns;
             let near = gap.abs_diff(beats * median_ns) <= tolerance.min(median_ns * 2 / 5);
             if (1..=16).contains(&beats) && near {
                 on += 1;
+                lasting_ns = lasting_ns.saturating_add(*gap);
                 missed += u64::from(beats > 1);
             } else {
                 stray += 1;
@@ -200,6 +203,7 @@ impl Rhythm {
             skew,
             on_lattice: on * 100 / all,
             missed,
+            lasting_ns,
             stray: stray * 100 / all,
         })
     }
@@ -338,7 +342,10 @@ impl Beacons {
         let (size, size_mad) = spread(&sizes);
         let same_size = sizes.len() >= 4 && size_mad * 10 <= size;
         let failed = series.failed * 5 >= (series.failed + series.accepted) * 4 && series.failed >= 4;
-        if failed && series.count < DEAD_TRIES || series.last_ns.saturating_sub(series.first_ns) < SPAN_NS {
+        // Half of that on the beat at least; or as many as are kept, for rhythms of less than a second.
+        let short = series.last_ns.saturating_sub(series.first_ns) < SPAN_NS
+            || rhythm.lasting_ns < SPAN_NS / 2 && series.starts.len() < STARTS;
+        if failed && series.count < DEAD_TRIES || short {
             return;
         }
         let clients = context
@@ -359,7 +366,8 @@ impl Beacons {
             let length = u64::from((series.count / 8).max(1).ilog2()) * 5;
             let hours = u64::from(series.hours.count_ones().saturating_sub(1)) * 3;
             let chance = doublings * 3;
-            let ordinary = if clients >= settings.prevalence { 40 } else { 0 };
+            // Whatever the rhythm: what many call is told only where `score` was lowered.
+            let ordinary = if clients >= settings.prevalence { 45 } else { 0 };
             (steady
                 + tight
                 + lattice
@@ -367,11 +375,14 @@ impl Beacons {
                 + if same_size { 15 } else { 0 }
                 + length.min(15)
                 + hours.min(12))
+            .min(100)
             .saturating_sub(rhythm.stray / 8 + ordinary + chance)
         };
         let known_resolver = contact.port == 53 && context.roles.resolver(context.settings, contact.target);
         let inside = contact.direction() == Direction::InternalToInternal && !settings.internal;
-        let proxy = context.roles.proxy(context.settings, contact.source);
+        // A resolver asks the one above it whenever it is asked itself.
+        let proxy = context.roles.proxy(context.settings, contact.source)
+            || contact.port == 53 && context.roles.speaks_for_others(context.settings, contact.source);
         if !series.regular || score < u64::from(settings.score) || known_resolver || inside || proxy {
             return;
         }
@@ -550,6 +561,27 @@ mod tests {
                             at += 20.0 + 400.0 * (wobble(n) + 1.0) * (wobble(n * 3 + 1) + 1.0);
                             wire.session(at, A, C2, 443, 2.0, 500 + u64::from(n * 37 % 900), 9000);
                         }
+                    },
+                    expected: None,
+                },
+                Case {
+                    name: "pages with their parts",
+                    set: &[],
+                    traffic: |wire| {
+                        for page in 0..4 {
+                            for part in 0..3 {
+                                let at = f64::from(page) * 700.0 + f64::from(part) * 1.5;
+                                wire.session(at, A, C2, 443, 1.0, 900, 20_000);
+                            }
+                        }
+                    },
+                    expected: None,
+                },
+                Case {
+                    name: "a resolver and the one above it",
+                    set: &["networks.resolvers=10.0.0.5"],
+                    traffic: |wire| {
+                        (0..40).for_each(|n| wire.udp(f64::from(n) * 60.0, A, C2, 53, None, 70, 140));
                     },
                     expected: None,
                 },

@@ -20,6 +20,9 @@ const KEEP_NS: u64 = 2 * 24 * HOUR_NS;
 const LEAST: u64 = 30;
 /// A socket that is used for longer than this is one that is kept.
 const LONG_NS: u64 = 600_000_000_000;
+/// Hours of a pair that its usual is known from, and how many times as much is over it.
+const USUAL_HOURS: u32 = 6;
+const OVER_USUAL: u64 = 10;
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Asking {
@@ -35,9 +38,71 @@ struct Asking {
     /// By hour since the epoch, newest 64 in the low bits.
     hours: u64,
     hour: u64,
+    /// Queries and their bytes in the newest hour and the one before: a tunnel among years of names has to be seen.
+    recent: [(u64, u64); 2],
+    /// Queries an hour, usually: moving average over some 16 hours, times 16; and the hours it is made of.
+    usual: u64,
+    usual_hours: u32,
     next_look: u64,
     /// The signs that were told last.
     told: u32,
+}
+
+impl Asking {
+    /// Moves on to an hour since the epoch.
+    fn turn(&mut self, hour: u64) {
+        if hour <= self.hour {
+            return;
+        }
+        let passed = hour - self.hour;
+        let now = self.recent[0];
+        self.recent = [(0, 0), if passed == 1 { now } else { (0, 0) }];
+        self.usual = if self.usual_hours == 0 {
+            now.0 * 16
+        } else {
+            (self.usual * 15 + now.0 * 16) / 16
+        };
+        // Hours without a query count as such.
+        for _ in 1..passed.min(64) {
+            self.usual = self.usual * 15 / 16;
+        }
+        self.usual_hours = self
+            .usual_hours
+            .saturating_add(u32::try_from(passed).unwrap_or(u32::MAX));
+        self.hours = self
+            .hours
+            .checked_shl(u32::try_from(passed).unwrap_or(64))
+            .unwrap_or(0);
+        self.hour = hour;
+    }
+
+    /// Queries of the last one to two hours, and their mean length.
+    fn newest(&self) -> (u64, u64) {
+        let [(now, now_bytes), (before, before_bytes)] = self.recent;
+        let queries = now + before;
+        (queries, (now_bytes + before_bytes) / queries.max(1))
+    }
+
+    fn over_usual(&self) -> bool {
+        let usual = (self.usual / 16).max(LEAST);
+        self.usual_hours >= USUAL_HOURS && self.recent[0].0 >= usual * OVER_USUAL
+    }
+}
+
+/// A host that has asked a known resolver.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Served {
+    last_ns: u64,
+}
+
+impl Entry for Served {
+    fn suspicion(&self) -> u32 {
+        0
+    }
+
+    fn last_ns(&self) -> u64 {
+        self.last_ns
+    }
 }
 
 impl Entry for Asking {
@@ -53,26 +118,35 @@ impl Entry for Asking {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Dns {
     pairs: Table<(IpAddr, IpAddr), Asking>,
+    served: Table<IpAddr, Served>,
 }
 
 impl Dns {
     pub(super) fn new(bytes: u64) -> Self {
         Self {
-            pairs: Table::with_bytes(bytes, 0),
+            pairs: Table::with_bytes(bytes / 4 * 3, 0),
+            served: Table::with_bytes(bytes / 4, 0),
         }
     }
 
     pub(super) fn adopt(&mut self, other: Self) {
         self.pairs.adopt(other.pairs);
+        self.served.adopt(other.served);
     }
 
     pub(super) fn usage(&self) -> (usize, usize, u64) {
-        (self.pairs.len(), self.pairs.capacity(), self.pairs.evicted())
+        (
+            self.pairs.len() + self.served.len(),
+            self.pairs.capacity() + self.served.capacity(),
+            self.pairs.evicted() + self.served.evicted(),
+        )
     }
 
     pub(super) fn tick(&mut self, now_ns: u64) {
         self.pairs
             .retain(|_, asking| asking.last_ns.saturating_add(KEEP_NS) > now_ns);
+        self.served
+            .retain(|_, served| served.last_ns.saturating_add(KEEP_NS) > now_ns);
     }
 
     pub(super) fn event(
@@ -98,6 +172,11 @@ impl Dns {
         if settings.mode != DetectorMode::Full {
             return;
         }
+        let unknown = !context.roles.resolver(context.settings, contact.target);
+        if !unknown {
+            let served = self.served.entry(contact.source, Served::default);
+            served.last_ns = served.last_ns.max(traffic.last_ns);
+        }
         let asking = self.pairs.entry((contact.source, contact.target), || Asking {
             first_ns: contact.start_ns,
             hour: contact.start_ns / HOUR_NS,
@@ -106,30 +185,23 @@ impl Dns {
         asking.first_ns = asking.first_ns.min(contact.start_ns);
         asking.last_ns = asking.last_ns.max(traffic.last_ns);
         asking.answer_bytes += traffic.received.bytes;
+        asking.turn(traffic.last_ns / HOUR_NS);
+        asking.hours |= 1;
+        // Segments are no queries; a connection that stays and talks is one all the same.
+        let parts = if contact.is_udp() { 1 } else { 2 };
+        let (queries, bytes) = (traffic.sent.packets / parts, traffic.sent.bytes / parts);
+        asking.queries += queries;
+        asking.bytes += bytes;
+        asking.recent[0].0 += queries;
+        asking.recent[0].1 += bytes;
+        asking.socket_queries = asking.socket_queries.max(contact.sent.packets / parts);
         if contact.is_udp() {
-            asking.queries += traffic.sent.packets;
-            asking.bytes += traffic.sent.bytes;
             // This slice is the socket's first.
             asking.sockets += u64::from(contact.sent.packets == traffic.sent.packets);
-            asking.socket_queries = asking.socket_queries.max(contact.sent.packets);
-        } else {
-            // Segments are no queries; a connection that stays and talks is one all the same.
-            asking.queries += traffic.sent.packets / 2;
-            asking.bytes += traffic.sent.bytes / 2;
-            asking.socket_queries = asking.socket_queries.max(contact.sent.packets / 2);
         }
         asking.socket_ns = asking
             .socket_ns
             .max(contact.last_ns.saturating_sub(contact.start_ns));
-        let hour = traffic.last_ns / HOUR_NS;
-        if hour > asking.hour {
-            asking.hours = asking
-                .hours
-                .checked_shl(u32::try_from(hour - asking.hour).unwrap_or(64))
-                .unwrap_or(0);
-            asking.hour = hour;
-        }
-        asking.hours |= 1;
         if asking.told != 0 {
             let (queries, told) = (asking.queries, asking.told);
             if context
@@ -142,12 +214,13 @@ impl Dns {
         if asking.queries < asking.next_look.max(LEAST) {
             return;
         }
-        asking.next_look = asking.queries + asking.queries / 4;
+        let (newest, mean) = asking.newest();
+        // A quarter more of what came lately: what came before it is no reason to look away.
+        asking.next_look = asking.queries + newest.min(asking.queries) / 4;
         let pair = (contact.source, contact.target, 53, contact.protocol);
         let hours = (asking.hours & 0x00ff_ffff).count_ones();
-        let mean = asking.bytes / asking.queries.max(1);
-        let unknown = !context.roles.resolver(context.settings, contact.target);
-        let large = mean >= settings.query_bytes.into();
+        let large = newest >= LEAST && mean >= settings.query_bytes.into();
+        let volume = asking.over_usual();
         let busy = asking.socket_queries >= settings.socket_queries.into();
         let long = asking.socket_ns >= LONG_NS && asking.socket_queries >= LEAST;
         let steady = hours >= settings.hours;
@@ -156,10 +229,13 @@ impl Dns {
             + u32::from(large)
             + u32::from(busy || long)
             + u32::from(steady)
-            + u32::from(beaconing);
+            + u32::from(beaconing)
+            + u32::from(volume);
         // A resolver that others use as well is asked at all hours, and by a forwarder on one socket.
-        // Where none are configured, one that only this host uses may be its own, and polled.
-        let tells = large || busy || long || steady || context.settings.resolvers_given;
+        // Where none are configured, one that only this host uses is its own, polled and asked at all hours; unless
+        // it has another that is known.
+        let past_its_own = self.served.contains(&contact.source);
+        let tells = busy || long || steady && past_its_own || context.settings.resolvers_given;
         let substance = signs >= 2 && (large || unknown && tells);
         if !substance || context.roles.speaks_for_others(context.settings, contact.source) && !large {
             return;
@@ -169,7 +245,8 @@ impl Dns {
             | u32::from(large) << 1
             | u32::from(busy || long) << 2
             | u32::from(steady) << 3
-            | u32::from(beaconing) << 4;
+            | u32::from(beaconing) << 4
+            | u32::from(volume) << 5;
         asking.told = dimensions;
         if !context
             .episodes
@@ -199,6 +276,15 @@ impl Dns {
         }
         if beaconing {
             finding.reason("beaconing", "at regular intervals".to_owned());
+        }
+        if volume {
+            finding.reason(
+                "query_volume",
+                format!(
+                    "{} queries within the hour, far over what is usual",
+                    asking.recent[0].0
+                ),
+            );
         }
         if steady {
             finding.reason("steady_hours", format!("in {hours} of the last 24 hours"));

@@ -29,6 +29,8 @@ struct Window {
     contacts: u32,
     unfinished: u32,
     unasked: u32,
+    /// Lone segments of connections that there are not.
+    stray: u32,
     /// Packets of contacts that were hardly answered.
     packets: u64,
     first_ns: u64,
@@ -153,6 +155,7 @@ enum Flood {
     Reflection = 3,
     Packets = 4,
     Exhaustion = 5,
+    Stray = 6,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -233,6 +236,10 @@ impl Dos {
     fn settled(&mut self, now_ns: u64, contact: &Contact, context: &mut Context<'_>) {
         let settings = &context.settings_of(contact).dos;
         let failed = contact.verdict.failed();
+        if contact.is_tcp() && !contact.fresh && contact.verdict != Verdict::Accepted {
+            self.stray(now_ns, contact, context);
+            return;
+        }
         if !contact.fresh || !(failed || contact.verdict == Verdict::Accepted) {
             return;
         }
@@ -296,6 +303,34 @@ impl Dos {
         }
     }
 
+    /// A segment or two of no connection: dropped or reset. Where only one direction is in sight, every connection
+    /// that is under way looks so.
+    fn stray(&mut self, now_ns: u64, contact: &Contact, context: &mut Context<'_>) {
+        let settings = &context.settings_of(contact).dos;
+        if context.one_sided || contact.sent.packets > 2 || contact.received.packets > 2 {
+            return;
+        }
+        let victim = self.victims.entry(contact.target, Victim::new);
+        let window = victim.window(contact.start_ns);
+        window.contacts = window.contacts.saturating_add(1);
+        window.stray = window.stray.saturating_add(1);
+        window.note_end(contact.source, contact.port, contact.protocol);
+        if window.stray >= settings.sources
+            && window.stray.is_multiple_of(64)
+            && window.stray * 5 >= window.contacts * 4
+            && window.distinct().0 >= u64::from(settings.sources)
+        {
+            self.tell(
+                Flood::Stray,
+                contact.target,
+                contact.start_ns,
+                now_ns,
+                contact,
+                context,
+            );
+        }
+    }
+
     /// Answers to what was not asked: the contact's source is who suffers.
     fn unasked(&mut self, now_ns: u64, contact: &Contact, context: &mut Context<'_>) {
         let settings = &context.settings_of(contact).dos;
@@ -339,6 +374,7 @@ impl Dos {
         let (value, unit, name) = match flood {
             Flood::Syn | Flood::Sources => (u64::from(window.unfinished), "connections/10s", "unfinished"),
             Flood::Reflection => (u64::from(window.unasked), "connections/10s", "unasked_answers"),
+            Flood::Stray => (u64::from(window.stray), "connections/10s", "stray_segments"),
             Flood::Packets => (window.packets, "packets/10s", "unanswered_packets"),
             Flood::Exhaustion => {
                 let held = self.held.get(&(contact.source, target, contact.port));
@@ -350,7 +386,11 @@ impl Dos {
             }
         };
         // What this host has always had is no flood. Some 5 min have to be known for that.
-        let known = windows_known >= 30 && matches!(flood, Flood::Syn | Flood::Sources | Flood::Reflection);
+        let known = windows_known >= 30
+            && matches!(
+                flood,
+                Flood::Syn | Flood::Sources | Flood::Reflection | Flood::Stray
+            );
         if known && value * 256 < usual * u64::from(settings.times) {
             return;
         }
@@ -414,6 +454,16 @@ impl Dos {
                 ),
                 format!("{target} got answers from about {ends} hosts within 10 s that it had not asked"),
                 &["T1498.002", "T1498"],
+            ),
+            Flood::Stray => (
+                (
+                    "stray_segments",
+                    format!("{value} lone segments of no connection from about {ends} sources"),
+                ),
+                format!(
+                    "{target} got {value} TCP segments of no connection from about {ends} sources within 10 s"
+                ),
+                &["T1498.001", "T1498"],
             ),
             Flood::Packets => (
                 (
@@ -480,6 +530,7 @@ mod tests {
         super::wire::{Case, check},
         *,
     };
+    use flowmeter_common::flow::tcp_flags::{ACK, RST};
 
     const VICTIM: &str = "10.0.0.9";
 
@@ -537,6 +588,17 @@ mod tests {
                             .for_each(|n| wire.answer(f64::from(n) * 0.01, &outside(n), 123, VICTIM, 17));
                     },
                     expected: Some("reflection"),
+                },
+                Case {
+                    name: "bare ACKs from everywhere, reset",
+                    set: &[],
+                    traffic: |wire| {
+                        (0..900_u16).for_each(|n| {
+                            let answer = Some(RST);
+                            wire.tcp(f64::from(n) * 0.01, &outside(n), VICTIM, 443, ACK, answer);
+                        });
+                    },
+                    expected: Some("stray_segments"),
                 },
                 Case {
                     name: "packets, packets",

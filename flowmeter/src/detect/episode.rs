@@ -338,7 +338,7 @@ fn ended(subject: &Subject, episode: Episode) -> Finding {
 }
 
 /// Identifiers of reasons. They stay the same over versions: rules and searches match on them.
-pub const REASONS: [&str; 49] = [
+pub const REASONS: [&str; 51] = [
     "findings_per_minute",
     // possible_port_scan
     "vertical_scan",
@@ -392,8 +392,10 @@ pub const REASONS: [&str; 49] = [
     "syn_flood",
     "many_sources",
     "reflection",
+    "stray_segments",
     "packet_flood",
     "connection_exhaustion",
+    "flow_map_full",
     // scan_escalation
     "several_scans",
     "scan_then_connect",

@@ -79,6 +79,15 @@ impl Escalation {
             .retain(|_, scanner| scanner.last_ns.saturating_add(DAY_NS) > now_ns);
     }
 
+    /// Since when a source was told to scan, within the last day: whoever finds a way in comes back later.
+    pub(super) fn since(&self, source: IpAddr, now_ns: u64) -> Option<u64> {
+        let scanner = self.scanners.get(&(source, false))?;
+        let times = scanner.scans.iter().map(|(time_ns, _)| *time_ns);
+        times
+            .filter(|time_ns| time_ns.saturating_add(DAY_NS) > now_ns)
+            .min()
+    }
+
     /// An episode of scanning began, or got a new kind of evidence.
     pub(super) fn news(&mut self, news: &News, victims: &[IpAddr], context: &mut Context<'_>) {
         let (Tag::PortScan, Some(source)) = (news.subject.tag, news.subject.source) else {
@@ -164,7 +173,7 @@ impl Escalation {
         }
     }
 
-    /// A connection to what was scanned.
+    /// A connection to what was scanned, now or within a day.
     pub(super) fn event(
         &mut self,
         now_ns: u64,
@@ -179,7 +188,7 @@ impl Escalation {
             || !contact.is_tcp()
             || contact.sent.packets < SESSION
             || contact.received.packets < SESSION
-            || !started_after_scan(contact, context)
+            || !started_after_scan(contact, self, context)
         {
             return;
         }

@@ -8,6 +8,7 @@ use super::{
     Confidence, Context, Count, Finding, SAMPLE, Tag,
     contact::{Contact, Event, Verdict},
     episode::Subject,
+    escalation::Escalation,
     guess::Guessing,
     settings::nanoseconds,
     table::{Entry, Table},
@@ -101,7 +102,14 @@ impl Lateral {
             .retain(|_, mover| mover.last_ns.saturating_add(KEEP_NS) > now_ns);
     }
 
-    pub(super) fn event(&mut self, now_ns: u64, event: &Event, contact: &Contact, context: &mut Context<'_>) {
+    pub(super) fn event(
+        &mut self,
+        now_ns: u64,
+        event: &Event,
+        contact: &Contact,
+        scans: &Escalation,
+        context: &mut Context<'_>,
+    ) {
         if self.began_ns == 0 {
             self.began_ns = now_ns.max(1);
         }
@@ -127,7 +135,7 @@ impl Lateral {
                 if session && !edge.used {
                     edge.used = true;
                     let failed = edge.failed;
-                    self.new_edge(now_ns, contact, failed, context);
+                    self.new_edge(now_ns, contact, failed, scans, context);
                 }
             }
             _ => {}
@@ -143,14 +151,22 @@ impl Lateral {
         })
     }
 
-    fn new_edge(&mut self, now_ns: u64, contact: &Contact, failed: u32, context: &mut Context<'_>) {
+    fn new_edge(
+        &mut self,
+        now_ns: u64,
+        contact: &Contact,
+        failed: u32,
+        scans: &Escalation,
+        context: &mut Context<'_>,
+    ) {
         let settings = &context.settings_of(contact).lateral_movement;
         let learned_ns = self
             .began_ns
             .saturating_add(nanoseconds(context.settings.base().learning));
         let mover = self.movers.entry(contact.source, Mover::default);
         mover.last_ns = mover.last_ns.max(now_ns);
-        if contact.start_ns < learned_ns && learned_ns > self.began_ns {
+        // What was under way when it was first met is as old as anything that was learned.
+        if !contact.fresh || contact.start_ns < learned_ns && learned_ns > self.began_ns {
             mover.learned = mover.learned.saturating_add(1);
             return;
         }
@@ -174,7 +190,7 @@ impl Lateral {
             .roles
             .clients(contact.target, contact.port, contact.protocol)
             >= COMMON;
-        let scanned = started_after_scan(contact, context);
+        let scanned = started_after_scan(contact, scans, context);
         let guessed = failed >= 3;
         let configured_scanner = context.settings.scanners.contains(contact.source);
         let chained = scanned || guessed;
@@ -268,8 +284,9 @@ pub(super) fn scan_of(source: IpAddr) -> Subject {
 }
 
 /// The source was told to scan before it opened this connection.
-pub(super) fn started_after_scan(contact: &Contact, context: &Context<'_>) -> bool {
-    let since = context.episodes.since(&scan_of(contact.source));
+pub(super) fn started_after_scan(contact: &Contact, scans: &Escalation, context: &Context<'_>) -> bool {
+    let running = context.episodes.since(&scan_of(contact.source));
+    let since = running.or_else(|| scans.since(contact.source, contact.start_ns));
     since.is_some_and(|since_ns| contact.start_ns >= since_ns)
 }
 

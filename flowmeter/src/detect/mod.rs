@@ -25,6 +25,7 @@ mod scan;
 mod settings;
 mod sketch;
 mod snapshot;
+mod spill;
 mod table;
 mod threshold;
 #[cfg(test)]
@@ -34,6 +35,9 @@ pub use episode::{REASONS, TECHNIQUES};
 pub use finding::{Baseline, Confidence, Count, Finding, Period, Phase, Reason, SAMPLE, Tag, Visibility};
 pub use snapshot::SnapshotError;
 
+use std::ops::Range;
+
+use flowmeter_common::{SpillCounters, SpillKey};
 use serde::{Deserialize, Serialize};
 
 use contact::{Contact, Contacts, Event, Seen, Verdict};
@@ -122,7 +126,8 @@ impl Detectors {
                 }
             }
             Direction::InternalToInternal => {
-                self.lateral.event(now_ns, event, contact, context);
+                self.lateral
+                    .event(now_ns, event, contact, &self.escalation, context);
                 let settings = &context.settings.of(contact.source).lateral_movement;
                 self.guessed(
                     settings.mode,
@@ -273,6 +278,26 @@ impl Engine {
     /// Packets that were not counted since the last [`Engine::advance`], told in findings.
     pub fn note_loss(&mut self, packets: u64) {
         self.episodes.visibility.lost_packets += packets;
+    }
+
+    /// What found no room in the flow map in an interval, given in nanoseconds since the Unix epoch: a flood is told
+    /// from it.
+    pub fn note_spill(&mut self, entries: &[(SpillKey, SpillCounters)], interval: Range<u64>) {
+        if entries.is_empty() {
+            return;
+        }
+        let mut context = Context {
+            settings: &self.settings,
+            roles: &self.roles,
+            episodes: &mut self.episodes,
+            one_sided: false,
+        };
+        spill::tell(
+            entries,
+            (interval.start, interval.end),
+            contact::is_host,
+            &mut context,
+        );
     }
 
     /// Everything up to `watermark_ns` was fed.

@@ -32,6 +32,9 @@ struct Volume {
     day: u64,
     day_sent: [u64; 2],
     day_received: [u64; 2],
+    /// The most that was too much, today and on any day before.
+    peak: u64,
+    peak_before: u64,
 }
 
 impl Entry for Volume {
@@ -65,6 +68,7 @@ impl Volume {
             self.day_sent = [0, before(self.day_sent[0])];
             self.day_received = [0, before(self.day_received[0])];
             self.day = day;
+            self.peak_before = self.peak_before.max(std::mem::take(&mut self.peak));
         }
         let place = usize::try_from(slot % 12).unwrap_or(0);
         if slot + 12 > self.slot
@@ -239,6 +243,10 @@ impl Outbound {
             return;
         }
         let magnitude = if by_hour { hour } else { day };
+        volume.peak = volume.peak.max(magnitude);
+        // What went there on a day before was told then: a backup every night is one finding, unless it doubles. The
+        // sum of a day is that of two.
+        let known = hour < volume.peak_before.saturating_mul(2) && day < volume.peak_before.saturating_mul(3);
         let subject = Subject {
             tag: Tag::OutboundBytes,
             source: Some(contact.source),
@@ -246,6 +254,9 @@ impl Outbound {
             port: None,
             kind: 0,
         };
+        if known && context.episodes.since(&subject).is_none() {
+            return;
+        }
         let dimensions = u32::from(by_hour) | u32::from(by_day) << 1 | u32::from(beaconing) << 2;
         if !context.episodes.wants(&subject, magnitude, dimensions, now_ns) {
             return;
@@ -397,6 +408,24 @@ mod tests {
                         });
                     },
                     expected: Some("day_volume"),
+                },
+                Case {
+                    name: "a backup every night is told once",
+                    set: &[],
+                    traffic: |wire| {
+                        (0..5).for_each(|n| {
+                            wire.session(
+                                f64::from(n) * 86_400.0 + 1.0,
+                                A,
+                                OUT,
+                                443,
+                                900.0,
+                                400_000_000,
+                                20_000,
+                            )
+                        });
+                    },
+                    expected: Some("hour_volume"),
                 },
                 Case {
                     name: "a backup that always does that",

@@ -1,6 +1,8 @@
 //! `unusual_outbound_port`: accepted outside on a port that hardly anybody here uses, or that remote access tools
 //! are known for.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -9,20 +11,23 @@ use super::{
     episode::Subject,
     lateral::scan_of,
     settings::nanoseconds,
-    sketch::hash,
+    sketch::{hash, linear},
     table::{Entry, Table},
 };
 use crate::{config::detect::DetectorMode, enrich::Direction};
 
 /// How long a port's use is remembered.
 const KEEP_NS: u64 = 7 * 86_400_000_000_000;
-/// The least that has to be known of a network before "rare" means anything.
-const LEAST_PORTS: usize = 5;
+/// A port that was first used longer ago than this is no news, however few use it.
+const NEW_NS: u64 = 86_400_000_000_000;
+/// Slices of connections outside, the least that has to be known of a network before "rare" means anything.
+const LEAST_SEEN: u64 = 20;
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Use {
     /// One bit for each hash of an inside host.
     hosts: u64,
+    first_ns: u64,
     last_ns: u64,
 }
 
@@ -36,32 +41,62 @@ impl Entry for Use {
     }
 }
 
+/// A host that used rare ports: programs that share files use hundreds, and are one finding.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Stray {
+    /// One bit for each hash of a port.
+    ports: u128,
+    last_ns: u64,
+}
+
+impl Entry for Stray {
+    fn suspicion(&self) -> u32 {
+        self.ports.count_ones()
+    }
+
+    fn last_ns(&self) -> u64 {
+        self.last_ns
+    }
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Ports {
     uses: Table<(u16, u8), Use>,
+    strays: Table<IpAddr, Stray>,
+    seen: u64,
     began_ns: u64,
 }
 
 impl Ports {
     pub(super) fn new(bytes: u64) -> Self {
         Self {
-            uses: Table::with_bytes(bytes, 0),
+            uses: Table::with_bytes(bytes / 4 * 3, 0),
+            strays: Table::with_bytes(bytes / 4, 0),
+            seen: 0,
             began_ns: 0,
         }
     }
 
     pub(super) fn adopt(&mut self, other: Self) {
         self.uses.adopt(other.uses);
+        self.strays.adopt(other.strays);
+        self.seen = other.seen;
         self.began_ns = other.began_ns;
     }
 
     pub(super) fn usage(&self) -> (usize, usize, u64) {
-        (self.uses.len(), self.uses.capacity(), self.uses.evicted())
+        (
+            self.uses.len() + self.strays.len(),
+            self.uses.capacity() + self.strays.capacity(),
+            self.uses.evicted() + self.strays.evicted(),
+        )
     }
 
     pub(super) fn tick(&mut self, now_ns: u64) {
         self.uses
             .retain(|_, used| used.last_ns.saturating_add(KEEP_NS) > now_ns);
+        self.strays
+            .retain(|_, stray| stray.last_ns.saturating_add(KEEP_NS) > now_ns);
     }
 
     pub(super) fn event(&mut self, now_ns: u64, event: &Event, contact: &Contact, context: &mut Context<'_>) {
@@ -78,6 +113,7 @@ impl Ports {
         {
             return;
         }
+        self.seen = self.seen.saturating_add(1);
         let settings = &context.settings.of(contact.source).outbound_port;
         if settings.mode != DetectorMode::Full
             || settings.usual_ports.contains(&contact.port)
@@ -87,28 +123,40 @@ impl Ports {
             return;
         }
         let learning = nanoseconds(context.settings.base().learning);
-        let known = learning > 0
-            && self.uses.len() >= LEAST_PORTS
-            && contact.start_ns >= self.began_ns.saturating_add(learning);
-        let used = self.uses.entry((contact.port, contact.protocol), Use::default);
+        let learned_ns = self.began_ns.saturating_add(learning);
+        let known = learning > 0 && self.seen >= LEAST_SEEN && contact.start_ns >= learned_ns;
+        let used = self.uses.entry((contact.port, contact.protocol), || Use {
+            first_ns: contact.start_ns,
+            ..Use::default()
+        });
+        used.first_ns = used.first_ns.min(contact.start_ns);
         used.hosts |= 1 << (hash(6, &contact.source) % 64);
         used.last_ns = used.last_ns.max(contact.last_ns);
         let hosts = used.hosts.count_ones();
         let bad = settings.bad_ports.contains(&contact.port);
-        let rare = known && hosts < settings.hosts;
+        let new = used.first_ns >= learned_ns && contact.start_ns - used.first_ns < NEW_NS;
+        let rare = known && new && hosts < settings.hosts;
         // A scan that found something open is told as what it is.
         if !(bad || rare) || context.episodes.since(&scan_of(contact.source)).is_some() {
             return;
         }
+        let ports = if bad {
+            1
+        } else {
+            let stray = self.strays.entry(contact.source, Stray::default);
+            stray.ports |= 1 << (hash(6, &contact.port) % 128);
+            stray.last_ns = stray.last_ns.max(contact.last_ns);
+            linear(stray.ports)
+        };
         let subject = Subject {
             tag: Tag::OutboundPort,
             source: Some(contact.source),
             target: None,
-            port: Some(contact.port),
+            port: bad.then_some(contact.port),
             kind: 0,
         };
         let dimensions = 1 | u32::from(bad) << 1;
-        if !context.episodes.wants(&subject, 1, dimensions, now_ns) {
+        if !context.episodes.wants(&subject, ports.into(), dimensions, now_ns) {
             return;
         }
         let mut finding = Finding::new(Tag::OutboundPort, contact.start_ns, contact.last_ns);
@@ -130,6 +178,7 @@ impl Ports {
         }
         finding.counts = vec![
             Count::exact("hosts_on_port", hosts.into()),
+            Count::exact("rare_ports", ports.into()),
             Count::exact("bytes_sent", contact.sent.bytes),
         ];
         finding.score = if bad { 65 } else { 45 };
@@ -147,9 +196,9 @@ impl Ports {
         context.episodes.raise(
             context.settings,
             subject,
-            1,
+            ports.into(),
             dimensions,
-            3_600_000_000_000,
+            if bad { 3_600_000_000_000 } else { NEW_NS },
             now_ns,
             finding,
         );
@@ -201,6 +250,29 @@ mod tests {
                         wire.session(100_000.0, A, OUT, 7777, 30.0, 9000, 9000);
                     },
                     expected: Some("rare_port"),
+                },
+                Case {
+                    name: "hundreds of such ports are one finding",
+                    set: &["detect.learning=1d"],
+                    traffic: |wire| {
+                        ordinary(wire);
+                        for n in 0..200 {
+                            let at = 100_000.0 + f64::from(n) * 60.0;
+                            wire.session(at, A, OUT, 10_000 + n, 30.0, 9000, 9000);
+                        }
+                    },
+                    expected: Some("rare_port"),
+                },
+                Case {
+                    name: "one host's own port, day after day",
+                    set: &["detect.learning=1d"],
+                    traffic: |wire| {
+                        ordinary(wire);
+                        for day in 0..5 {
+                            wire.session(f64::from(day) * 86_400.0 + 50.0, A, OUT, 7777, 30.0, 9000, 9000);
+                        }
+                    },
+                    expected: None,
                 },
                 Case {
                     name: "nothing is known yet",

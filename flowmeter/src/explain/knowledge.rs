@@ -437,10 +437,18 @@ pub(crate) const REASONS: &[(&str, &str)] = &[
         "reflection",
         "Answers came to questions that the target did not ask: others' servers are used against it.",
     ),
+    (
+        "stray_segments",
+        "Segments of connections that there are not, from everywhere: a flood of bare ACKs.",
+    ),
     ("packet_flood", "More packets came than the target could answer."),
     (
         "connection_exhaustion",
         "Connections are held open until none is left for others.",
+    ),
+    (
+        "flow_map_full",
+        "So many new flows came that the map had no room for them: only networks and sums are known.",
     ),
     // scan_escalation
     ("several_scans", "The same source scanned again and again."),

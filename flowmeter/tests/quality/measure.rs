@@ -77,16 +77,22 @@ fn is_text(path: &Path) -> bool {
             .any(|suffix| name.ends_with(suffix))
 }
 
-/// `only`: files whose path contains this.
-pub(crate) fn measure(data: &Path, mode: Mode, interval: Duration, only: &str) -> anyhow::Result<Measured> {
-    let more: Vec<String> = match mode {
-        Mode::Full => Vec::new(),
-        Mode::Threshold => SECTIONS
-            .iter()
-            .map(|section| format!("detect.{section}.mode=threshold"))
-            .collect(),
-    };
-    let mut measured = Measured::default();
+/// One file with one configuration, and what is expected of it; without rows for most files.
+pub(crate) struct Run {
+    pub(crate) path: String,
+    pub(crate) internal: String,
+    pub(crate) settings: String,
+    pub(crate) rows: Vec<Row>,
+}
+
+impl Run {
+    /// Where the file is from: its folder.
+    pub(crate) fn source(&self) -> &str {
+        self.path.split('/').next().unwrap_or("")
+    }
+}
+
+pub(crate) fn runs(data: &Path) -> anyhow::Result<Vec<Run>> {
     let mut runs: BTreeMap<(String, String, String), Vec<Row>> = BTreeMap::new();
     let mut labelled = BTreeSet::new();
     for row in rows::read(data)? {
@@ -105,7 +111,32 @@ pub(crate) fn measure(data: &Path, mode: Mode, interval: Duration, only: &str) -
     for path in paths {
         runs.entry((path, String::new(), String::new())).or_default();
     }
-    for ((path, internal, settings), rows) in runs {
+    let run = |((path, internal, settings), rows)| Run {
+        path,
+        internal,
+        settings,
+        rows,
+    };
+    Ok(runs.into_iter().map(run).collect())
+}
+
+/// `only`: files whose path contains this.
+pub(crate) fn measure(data: &Path, mode: Mode, interval: Duration, only: &str) -> anyhow::Result<Measured> {
+    let more: Vec<String> = match mode {
+        Mode::Full => Vec::new(),
+        Mode::Threshold => SECTIONS
+            .iter()
+            .map(|section| format!("detect.{section}.mode=threshold"))
+            .collect(),
+    };
+    let mut measured = Measured::default();
+    for Run {
+        path,
+        internal,
+        settings,
+        rows,
+    } in runs(data)?
+    {
         if !path.contains(only) {
             continue;
         }

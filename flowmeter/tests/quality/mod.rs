@@ -1,6 +1,9 @@
 //! How good the detectors are: labelled captures through the engine, findings against expectations.
 
+pub(crate) mod hold_out;
+pub(crate) mod judged;
 pub(crate) mod load;
+pub(crate) mod made;
 mod measure;
 mod replayed;
 pub(crate) mod report;

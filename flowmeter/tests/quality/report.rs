@@ -4,7 +4,11 @@ use std::{collections::BTreeMap, fmt::Write};
 
 use flowmeter::detect::Tag;
 
-use super::measure::{Corpus, Made, Measured};
+use super::{
+    judged,
+    measure::{Corpus, Measured},
+    rows::is_of_kind,
+};
 
 /// Rows and findings of one detector, added up.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -62,18 +66,7 @@ impl Measured {
                 .made
                 .iter()
                 .filter(|made| !made.wanted && of_group(&made.path))
-                .filter(|made| {
-                    let brute = made
-                        .finding
-                        .reasons
-                        .iter()
-                        .any(|reason| reason.id == "brute_force");
-                    if group == "brute_force" {
-                        brute
-                    } else {
-                        made.finding.tag.name() == group
-                    }
-                })
+                .filter(|made| is_of_kind(group, &made.finding))
                 .map(|made| (&made.path, made.finding.source, made.finding.destination))
                 .collect();
             extra.sort_unstable();
@@ -145,7 +138,7 @@ pub(crate) fn report(title: &str, measured: &Measured, listed: bool) -> String {
     let unwanted = || measured.labelled.made.iter().filter(|made| !made.wanted);
     if listed {
         text += "\n### Findings in labelled captures that no row asks for\n\n";
-        list(&mut text, unwanted());
+        judged::list(&mut text, unwanted());
     } else {
         let count = unwanted().count();
         let _ = writeln!(
@@ -155,7 +148,17 @@ pub(crate) fn report(title: &str, measured: &Measured, listed: bool) -> String {
     }
     corpus(&mut text, "Captures without a row", &measured.unlabelled);
     if listed {
-        list(&mut text, measured.unlabelled.made.iter());
+        judged::list(&mut text, measured.unlabelled.made.iter());
+        let counts = judged::count(measured);
+        let counts: Vec<String> = counts
+            .iter()
+            .map(|(judgement, count)| format!("{count} {judgement}"))
+            .collect();
+        let _ = writeln!(
+            text,
+            "\nOf all findings that no row asks for: {}.",
+            counts.join(", ")
+        );
     }
     text
 }
@@ -180,20 +183,4 @@ fn corpus(text: &mut String, title: &str, corpus: &Corpus) {
         );
     }
     *text += "\n";
-}
-
-fn list<'a>(text: &mut String, made: impl Iterator<Item = &'a Made>) {
-    for made in made {
-        let finding = &made.finding;
-        let reasons: Vec<&str> = finding.reasons.iter().map(|reason| reason.id).collect();
-        let _ = writeln!(
-            text,
-            "- `{}`: `{}` ({}, {}) {}",
-            made.path,
-            finding.tag.name(),
-            finding.score,
-            reasons.join(", "),
-            finding.message,
-        );
-    }
 }

@@ -32,14 +32,6 @@ impl Row {
         &self.expect
     }
 
-    pub(crate) fn is_of_kind(&self, finding: &Finding) -> bool {
-        if self.expect == "brute_force" {
-            finding.reasons.iter().any(|reason| reason.id == "brute_force")
-        } else {
-            finding.tag.name() == self.expect
-        }
-    }
-
     pub(crate) fn matches(&self, finding: &Finding) -> bool {
         let one = |wanted: &str, ip: Option<IpAddr>, port: Option<u16>, sample: &[IpAddr]| {
             wanted.is_empty()
@@ -59,7 +51,7 @@ impl Row {
                 })
         };
         finding.phase != Phase::End
-            && self.is_of_kind(finding)
+            && is_of_kind(&self.expect, finding)
             && one(&self.source, finding.source, None, &[])
             && one(
                 &self.destination,
@@ -67,6 +59,15 @@ impl Row {
                 finding.port,
                 &finding.hosts,
             )
+    }
+}
+
+/// `expect`: the name of a finding, or `brute_force`, a reason.
+pub(crate) fn is_of_kind(expect: &str, finding: &Finding) -> bool {
+    if expect == "brute_force" {
+        finding.reasons.iter().any(|reason| reason.id == "brute_force")
+    } else {
+        finding.tag.name() == expect
     }
 }
 

@@ -12,8 +12,8 @@ use std::{
 use anyhow::Result;
 
 use super::{
-    network::{INSIDE_V4, Network, OUTSIDE_V4},
-    traffic::{exchange, questions, refused},
+    network::{INSIDE_V4, INSIDE_V4_FOR_NEIGHBOUR, NEIGHBOUR_V4, Network, OUTSIDE_V4},
+    traffic::{exchange, flood, questions, refused},
 };
 use crate::{
     process::{self, step},
@@ -21,13 +21,16 @@ use crate::{
 };
 
 /// What has to be found: each act of [`play`] and [`beacon`].
-pub(super) const EXPECTED: [&str; 6] = [
+pub(super) const EXPECTED: [&str; 9] = [
     "possible_port_scan",
     "external_inbound_sensitive",
+    "scan_escalation",
+    "possible_lateral_movement",
     "suspicious_dns_flow",
     "unusual_outbound_port",
     "high_outbound_bytes",
     "possible_beaconing",
+    "possible_dos",
 ];
 
 /// Closed ones, over `detect.port_scan.targets`.
@@ -40,6 +43,9 @@ const QUERY_BYTES: usize = 180;
 const QUERIES: usize = 150;
 /// Over `detect.outbound_bytes.hour_bytes`.
 const UPLOAD_BYTES: u64 = 120_000_000;
+/// Over `detect.dos.sources` within 10 s.
+const SYNS: u16 = 3000;
+const FLOOD: Duration = Duration::from_secs(3);
 const PERIOD: Duration = Duration::from_secs(3);
 /// A beacon is told from a minute of contacts on; with room for a slow machine.
 const CONTACTS: u32 = 30;
@@ -56,6 +62,10 @@ pub(super) fn play(network: &Network) -> Result<()> {
     }
     step("an inbound connection: a session over SSH from outside");
     exchange(outside, inside, at(INSIDE_V4, 22), 2_000, 20_000)?;
+    step(&format!(
+        "lateral movement: {NEIGHBOUR_V4} logs in to {INSIDE_V4_FOR_NEIGHBOUR} over SMB"
+    ));
+    exchange(outside, inside, at(INSIDE_V4_FOR_NEIGHBOUR, 445), 9_000, 20_000)?;
     step(&format!("a DNS tunnel: {QUERIES} long queries over one socket"));
     questions(inside, outside, OUTSIDE_V4, 53, QUERY_BYTES, QUERIES)?;
     step("an outbound connection to port 4444, as remote shells have it");
@@ -64,7 +74,12 @@ pub(super) fn play(network: &Network) -> Result<()> {
         "an outbound transfer of {} MB",
         UPLOAD_BYTES / 1_000_000
     ));
-    exchange(inside, outside, at(OUTSIDE_V4, 443), UPLOAD_BYTES, 1_000)
+    exchange(inside, outside, at(OUTSIDE_V4, 443), UPLOAD_BYTES, 1_000)?;
+    step(&format!(
+        "a flood: {SYNS} SYNs to {INSIDE_V4} from as many addresses within {} s",
+        FLOOD.as_secs()
+    ));
+    flood(outside, INSIDE_V4, 443, SYNS, FLOOD)
 }
 
 /// A contact every few seconds, until it was `found`.

@@ -160,23 +160,34 @@ fn ping(from: &Namespace, to: IpAddr) -> Result<()> {
 
 /// Frames with a VLAN tag, by hand: not every kernel has VLAN devices.
 fn vlan_frames(from: &Namespace, count: usize) -> Result<()> {
-    let frame = vlan_frame();
-    let send = || -> io::Result<usize> {
+    frames(from, (0..count).map(|_| (Duration::ZERO, vlan_frame()))).context("sending VLAN frames")
+}
+
+/// So many SYNs to one service within `lasting`, each from an address of its own that nobody has.
+pub(super) fn flood(from: &Namespace, to: IpAddr, port: u16, count: u16, lasting: Duration) -> Result<()> {
+    let every = lasting / u32::from(count.max(1));
+    frames(
+        from,
+        (0..count).map(|number| (every, syn_frame(number, to, port))),
+    )
+    .context("sending SYNs")
+}
+
+/// Sends frames by hand, each after a while.
+fn frames(from: &Namespace, frames: impl Iterator<Item = (Duration, Vec<u8>)> + Send) -> Result<()> {
+    let send = || -> io::Result<()> {
         let index = if_nametoindex(INTERFACE)?;
         let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)?;
         let address = link_address(index)?;
-        let mut sent = 0;
-        for _ in 0..count {
-            sent += sendto(socket.as_raw_fd(), &frame, &address, MsgFlags::empty())?;
+        for (after, frame) in frames {
+            thread::sleep(after);
+            if sendto(socket.as_raw_fd(), &frame, &address, MsgFlags::empty())? != frame.len() {
+                return Err(io::Error::other("part of a frame was sent"));
+            }
         }
-        Ok(sent)
+        Ok(())
     };
-    let sent = from.socket(send).context("sending VLAN frames")?;
-    ensure!(
-        sent == count * frame.len(),
-        "only {sent} bytes of VLAN frames were sent"
-    );
-    Ok(())
+    Ok(from.socket(send)?)
 }
 
 fn link_address(index: libc::c_uint) -> io::Result<LinkAddr> {
@@ -221,6 +232,29 @@ fn vlan_frame() -> Vec<u8> {
     [&INSIDE_MAC[..], &OUTSIDE_MAC, &tag, &ip, &udp].concat()
 }
 
+/// Ethernet, IPv4, TCP; from a network that is set aside for measurements (RFC 2544).
+fn syn_frame(number: u16, to: IpAddr, port: u16) -> Vec<u8> {
+    let IpAddr::V4(to) = to else {
+        return Vec::new();
+    };
+    let [high, low] = number.to_be_bytes();
+    let mut ip = vec![0x45, 0, 0, 40, 0, 1, 0x40, 0, 64, 6, 0, 0, 198, 18, high, low];
+    ip.extend(to.octets());
+    let sum = checksum(&ip);
+    ip.splice(10..12, sum.to_be_bytes());
+    let mut tcp = [
+        &[0xc0, 0][..],
+        &port.to_be_bytes(),
+        &[0; 8],
+        &[0x50, 2, 0xff, 0xff, 0, 0, 0, 0],
+    ]
+    .concat();
+    let pseudo = [&ip[12..20], &[0, 6, 0, 20], &tcp].concat();
+    let sum = checksum(&pseudo);
+    tcp.splice(16..18, sum.to_be_bytes());
+    [&INSIDE_MAC[..], &OUTSIDE_MAC, &[0x08, 0], &ip, &tcp].concat()
+}
+
 /// RFC 1071, of an even number of bytes.
 fn checksum(bytes: &[u8]) -> u16 {
     let (words, _) = bytes.as_chunks::<2>();
@@ -256,6 +290,15 @@ mod tests {
         assert_eq!(frame[12..18], [0x81, 0, 0, 42, 8, 0]);
         assert_ne!(header[10..12], [0, 0]);
         assert_eq!(checksum(header), 0);
+    }
+
+    #[test]
+    fn the_checksums_of_a_syn_are_correct() {
+        let frame = syn_frame(0x1234, INSIDE_V4, 443);
+        assert_eq!(frame.len(), 14 + 40);
+        assert_eq!(checksum(&frame[14..34]), 0);
+        let pseudo = [&frame[26..34], &[0, 6, 0, 20], &frame[34..]].concat();
+        assert_eq!(checksum(&pseudo), 0);
     }
 
     #[test]

@@ -111,7 +111,7 @@ impl Seen {
 }
 
 /// An address that stands for a host that somebody can reach.
-fn is_host(ip: IpAddr) -> bool {
+pub(in crate::detect) fn is_host(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => {
             !(ip.is_unspecified()

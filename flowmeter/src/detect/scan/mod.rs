@@ -200,9 +200,11 @@ impl Scan {
             && (pattern.ports >= least || pattern.ports_day >= slow);
         let horizontal = if contact.is_echo() {
             // Whoever looks for hosts finds some: what gives it away is that it does not know which there are.
-            pattern.hosts >= 3 && pattern.hosts + pattern.port_accepted >= least && {
-                pattern.hosts * 100 >= percent / 2 * (pattern.hosts + pattern.port_accepted)
-            }
+            let looks_around = |failed: u32, least: u32| {
+                let all = failed + pattern.port_accepted;
+                failed >= 3 && all >= least && failed * 100 >= percent / 2 * all
+            };
+            looks_around(pattern.hosts, least) || looks_around(pattern.hosts_day, slow)
         } else {
             fails(pattern.hosts_day, pattern.port_accepted)
                 && (pattern.hosts >= least || pattern.hosts_day >= slow)
@@ -400,6 +402,16 @@ mod tests {
                         (1..=12).for_each(|n| {
                             wire.echo(f64::from(n) * 0.1, A, &format!("10.0.1.{n}"), n % 2 == 0)
                         });
+                    },
+                    expected: Some("icmp_sweep"),
+                },
+                Case {
+                    name: "echo requests all over, one every quarter of an hour",
+                    set: &[],
+                    traffic: |wire| {
+                        for n in 1..=40 {
+                            wire.echo(f64::from(n) * 900.0, A, &format!("10.0.1.{n}"), n % 3 != 0);
+                        }
                     },
                     expected: Some("icmp_sweep"),
                 },
