@@ -295,7 +295,11 @@ pub(crate) fn hold_out(data: &Path) -> anyhow::Result<HeldOut> {
             .zip(&values)
             .map(|(name, values)| {
                 let (low, high) = (values.first().unwrap(), values.last().unwrap());
-                format!("`{name}` {low} to {high}")
+                if low == high {
+                    format!("`{name}` stays at {low}")
+                } else {
+                    format!("`{name}` {low} to {high}")
+                }
             })
             .collect();
         let _ = writeln!(
@@ -305,6 +309,12 @@ pub(crate) fn hold_out(data: &Path) -> anyhow::Result<HeldOut> {
             others.0
         );
     }
+    let (chosen, shipped) = (held.chosen, held.shipped);
+    let _ = writeln!(
+        text,
+        "\nIn all {} of {} rows on held-out sources are right with values that were chosen without them, {} of {} with the shipped ones.",
+        chosen.0, chosen.1, shipped.0, shipped.1
+    );
     held.text = text;
     Ok(held)
 }

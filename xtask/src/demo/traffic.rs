@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use nix::{
     libc,
     net::if_::if_nametoindex,
@@ -238,8 +238,9 @@ fn syn_frame(number: u16, to: IpAddr, port: u16) -> Vec<u8> {
         return Vec::new();
     };
     let [high, low] = number.to_be_bytes();
-    let mut ip = vec![0x45, 0, 0, 40, 0, 1, 0x40, 0, 64, 6, 0, 0, 198, 18, high, low];
-    ip.extend(to.octets());
+    let addresses = [[198, 18, high, low], to.octets()].concat();
+    let mut ip = vec![0x45, 0, 0, 40, 0, 1, 0x40, 0, 64, 6, 0, 0];
+    ip.extend(&addresses);
     let sum = checksum(&ip);
     ip.splice(10..12, sum.to_be_bytes());
     let mut tcp = [
@@ -249,7 +250,7 @@ fn syn_frame(number: u16, to: IpAddr, port: u16) -> Vec<u8> {
         &[0x50, 2, 0xff, 0xff, 0, 0, 0, 0],
     ]
     .concat();
-    let pseudo = [&ip[12..20], &[0, 6, 0, 20], &tcp].concat();
+    let pseudo = [&addresses[..], &[0, 6, 0, 20], &tcp].concat();
     let sum = checksum(&pseudo);
     tcp.splice(16..18, sum.to_be_bytes());
     [&INSIDE_MAC[..], &OUTSIDE_MAC, &[0x08, 0], &ip, &tcp].concat()

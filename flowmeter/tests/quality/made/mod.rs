@@ -224,6 +224,7 @@ pub(crate) fn report(made: &Made) -> String {
             kinds.join(", ")
         );
     }
+    text += include_str!("foot.md");
     text
 }
 
