@@ -1,6 +1,7 @@
 //! The command line.
 
 mod doctor;
+mod evidence;
 mod generate;
 mod replay;
 mod wazuh;
@@ -15,6 +16,7 @@ use toml::Value;
 
 pub use self::{
     doctor::Doctor,
+    evidence::{Evidence, Subject},
     generate::{Form, Generate},
     replay::Replay,
     wazuh::{Age, Check, Install, Place, Wazuh, WazuhCommand},
@@ -64,6 +66,8 @@ pub enum Command {
     Generate(Generate),
     /// Say what findings mean: why they were raised, likely benign causes, what to look at next
     Explain(Explain),
+    /// Put what belongs to a finding or a host into one archive with checksums, for a ticket
+    Evidence(Evidence),
     /// Set up Wazuh for the events, and find what keeps them from becoming alerts
     Wazuh(Wazuh),
     /// Tell what works on this host, what does not, and what to do about it
