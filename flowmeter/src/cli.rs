@@ -1,6 +1,7 @@
 //! The command line.
 
 mod doctor;
+mod evidence;
 mod generate;
 mod replay;
 mod report;
@@ -16,6 +17,7 @@ use toml::Value;
 
 pub use self::{
     doctor::Doctor,
+    evidence::{Evidence, Subject},
     generate::{Form, Generate},
     replay::Replay,
     report::{Report, ReportFormat},
@@ -69,6 +71,8 @@ pub enum Command {
     Explain(Explain),
     /// Make a page out of event files: network monitoring, anomaly detection, incident investigation
     Report(Report),
+    /// Put what belongs to a finding or a host into one archive with checksums, for a ticket
+    Evidence(Evidence),
     /// Set up Wazuh for the events, and find what keeps them from becoming alerts
     Wazuh(Wazuh),
     /// Tell what works on this host, what does not, and what to do about it

@@ -12,6 +12,7 @@ pub mod doctor;
 pub mod emit;
 pub mod enrich;
 pub mod error;
+pub mod evidence;
 pub mod explain;
 pub mod flow;
 pub mod generate;

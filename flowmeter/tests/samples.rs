@@ -10,13 +10,15 @@
 )]
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
+    process::Command,
+    sync::LazyLock,
 };
 
 use flowmeter::{
-    config::{Config, Schema},
+    config::{Config, Schema, comment},
     detect::{self, Baseline, Confidence, Finding, Period, Phase, Reason, Tag, Usage, Visibility},
     emit::{
         Encoder, FlowSummary, IntervalFacts, Volume,
@@ -327,7 +329,8 @@ fn finding_line(config: &Config, finding: &Finding) -> String {
     String::from_utf8(line).unwrap()
 }
 
-/// A finding with everything in it that any has.
+/// A finding with everything in it that any has, as no real one is: for the names of its fields. The samples hold real
+/// ones.
 fn finding() -> Finding {
     Finding {
         tag: Tag::PortScan,
@@ -344,10 +347,10 @@ fn finding() -> Finding {
         confidence: Confidence::High,
         reasons: vec![Reason {
             id: "vertical_scan",
-            words: "31 ports of one host tried, 29 of them closed".to_owned(),
+            words: "31 ports of one host failed".to_owned(),
         }],
         counts: vec![
-            detect::Count::exact("failed_ports", 29),
+            detect::Count::exact("failed_targets", 29),
             detect::Count {
                 name: "distinct_sources",
                 value: 120_000,
@@ -430,8 +433,64 @@ fn summary_line(encoder: &Encoder, summary: &FlowSummary) -> String {
     String::from_utf8(line).unwrap()
 }
 
+/// What the detectors find in the traffic that `flowmeter generate` makes up, as the encoder writes it: of each tag
+/// the first that begins, by file name.
+fn found(schema: &str, suffix: &str) -> Vec<(String, String)> {
+    let output = Command::new(env!("CARGO_BIN_EXE_flowmeter"))
+        .env_clear()
+        .args([
+            "generate",
+            "--scenario",
+            "all",
+            "--as",
+            "events",
+            "-c",
+            "/dev/null",
+        ])
+        .args(["--set", "collector.name=lab-collector-01"])
+        .args(["--set", &format!("output.schema={schema}")])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let events = String::from_utf8(output.stdout).unwrap();
+    let mut found = BTreeMap::new();
+    for line in events.lines().filter(|line| line.contains("anomaly")) {
+        let event: Value = serde_json::from_str(line).unwrap();
+        let (Some(tag), Some("start")) = (
+            event["anomaly"]["tags"][0].as_str(),
+            event["anomaly"]["phase"].as_str(),
+        ) else {
+            continue;
+        };
+        let tag = Tag::from_name(tag).unwrap();
+        found
+            .entry(sample_of(tag, suffix))
+            .or_insert_with(|| line.to_owned());
+    }
+    found.into_iter().collect()
+}
+
+/// The article's own example, a port scan, is the one without a name.
+fn sample_of(tag: Tag, suffix: &str) -> String {
+    match tag {
+        Tag::PortScan => format!("finding{suffix}.json"),
+        tag => format!("finding-{}{suffix}.json", tag.name()),
+    }
+}
+
 /// File name and line of every sample.
-fn samples() -> Vec<(String, String)> {
+fn samples() -> &'static [(String, String)] {
+    static SAMPLES: LazyLock<Vec<(String, String)>> = LazyLock::new(|| {
+        let mut samples = encoded();
+        samples.extend(found("wazuh4", ""));
+        samples.extend(found("ecs", ".ecs"));
+        samples
+    });
+    &SAMPLES
+}
+
+/// Those that the encoder wrote of what is made up here.
+fn encoded() -> Vec<(String, String)> {
     let mut samples = Vec::new();
     for (schema, suffix) in [(Schema::Wazuh4, ""), (Schema::Ecs, ".ecs")] {
         let config = |sampling| config(schema, sampling);
@@ -449,7 +508,6 @@ fn samples() -> Vec<(String, String)> {
         let mut encoder = Encoder::new(&config(100));
         encoder.mark_synthetic();
         add("flow-summary-sampled", summary_line(&encoder, &flooded()));
-        add("finding", finding_line(&config(1), &finding()));
         add("flow-synthetic", synthetic_line(&config(1), &refused()));
         add("statistics", statistics_line(&config(100)));
     }
@@ -457,16 +515,16 @@ fn samples() -> Vec<(String, String)> {
 }
 
 fn parsed() -> Vec<(String, Value)> {
-    let parse = |(name, line): (String, String)| (name, serde_json::from_str(&line).unwrap());
-    samples().into_iter().map(parse).collect()
+    let parse = |(name, line): &(String, String)| (name.clone(), serde_json::from_str(line).unwrap());
+    samples().iter().map(parse).collect()
 }
 
 #[test]
 fn the_samples_are_what_the_encoder_writes() {
     let bless = std::env::var_os("FLOWMETER_BLESS").is_some();
     for (name, line) in samples() {
-        let path = repository("samples").join(&name);
-        let line = line + "\n";
+        let path = repository("samples").join(name);
+        let line = format!("{line}\n");
         if bless {
             fs::write(&path, &line).unwrap();
         }
@@ -485,7 +543,7 @@ fn the_samples_are_what_the_encoder_writes() {
                 .any(|kind| name.starts_with(kind))
         })
         .collect();
-    assert_eq!(json, samples().into_iter().map(|(name, _)| name).collect());
+    assert_eq!(json, samples().iter().map(|(name, _)| name.clone()).collect());
 }
 
 /// Parents whose children are named by what was counted.
@@ -523,10 +581,107 @@ fn field_names(value: &Value, name: &str, names: &mut BTreeSet<String>) {
 }
 
 #[test]
+fn there_is_a_real_finding_of_each_tag() {
+    for suffix in ["", ".ecs"] {
+        for tag in Tag::ALL.into_iter().filter(|tag| *tag != Tag::Overflow) {
+            let name = sample_of(tag, suffix);
+            assert!(samples().iter().any(|(sample, _)| *sample == name), "{name}");
+        }
+    }
+}
+
+#[test]
+fn samples_name_only_reasons_techniques_and_settings_that_there_are() {
+    let mut looked_at = 0;
+    for entry in fs::read_dir(repository("samples")).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        if path.extension().is_none_or(|extension| extension != "json") || !text.contains("\"anomaly\"") {
+            continue;
+        }
+        looked_at += 1;
+        let sample: Value = serde_json::from_str(&text).unwrap();
+        let event = sample.get("data").unwrap_or(&sample);
+        let texts = |pointer: &str| -> Vec<&str> {
+            let list = event.pointer(pointer).unwrap().as_array().unwrap();
+            list.iter().map(|text| text.as_str().unwrap()).collect()
+        };
+        let name = path.display();
+        let reasons = texts("/anomaly/reasons");
+        assert!(!reasons.is_empty(), "{name} has no reason");
+        for reason in reasons {
+            assert!(detect::REASONS.contains(&reason), "{name}: {reason}");
+        }
+        for technique in texts("/threat/technique/id") {
+            assert!(detect::TECHNIQUES.contains(&technique), "{name}: {technique}");
+        }
+        for setting in texts("/anomaly/settings") {
+            let key = setting.split(" = ").next().unwrap();
+            assert!(comment(key).is_some(), "{name}: {setting}");
+        }
+    }
+    assert_eq!(looked_at, 3 * 9, "events of both schemas and alerts");
+}
+
+/// As docs/pmacct-json.md shows it.
+#[test]
+fn every_line_of_the_pmacct_sample_is_read_and_its_three_findings_are_found() {
+    let sample = repository("samples/pmacct.json");
+    let replay = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_flowmeter"))
+            .env_clear()
+            .args(["replay", sample.to_str().unwrap(), "-c", "/dev/null"])
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let mut lines = (0, 0, 0);
+    for line in fs::read_to_string(&sample).unwrap().lines() {
+        let record: Value = serde_json::from_str(line).unwrap();
+        lines.0 += 1;
+        lines.1 += record["packets"].as_u64().unwrap();
+        lines.2 += record["bytes"].as_u64().unwrap();
+    }
+    assert_eq!(lines.0, 34);
+    let (mut packets, mut bytes, mut tags) = (0, 0, Vec::new());
+    for line in replay(&[]).lines() {
+        let event: Value = serde_json::from_str(line).unwrap();
+        match event["event"]["action"].as_str().unwrap() {
+            "network_flow" => {
+                packets += number(&event["network"]["packets"]);
+                bytes += number(&event["network"]["bytes"]);
+            }
+            "anomaly_detected" => tags.push(event["anomaly"]["tags"][0].as_str().unwrap().to_owned()),
+            _ => {}
+        }
+    }
+    assert_eq!((packets, bytes), (lines.1, lines.2));
+    assert_eq!(
+        tags,
+        [
+            "possible_port_scan",
+            "external_inbound_sensitive",
+            "unusual_outbound_port"
+        ]
+    );
+    let summary = replay(&["--summary"]);
+    let page = fs::read_to_string(repository("docs/pmacct-json.md")).unwrap();
+    for line in summary.lines().take(7).filter(|line| !line.is_empty()) {
+        assert!(page.contains(line), "docs/pmacct-json.md has no {line:?}");
+    }
+}
+
+#[test]
 fn docs_fields_names_exactly_the_fields_that_are_written() {
     let mut written = BTreeSet::new();
     for (_, event) in parsed() {
         field_names(&event, "", &mut written);
+    }
+    for schema in [Schema::Wazuh4, Schema::Ecs] {
+        let line = finding_line(&config(schema, 1), &finding());
+        field_names(&serde_json::from_str(&line).unwrap(), "", &mut written);
     }
     let text = fs::read_to_string(repository("docs/fields.md")).unwrap();
     let rows = text.lines().filter_map(|line| line.strip_prefix("| `"));

@@ -28,7 +28,7 @@ mod events;
 mod generation;
 mod generations;
 mod place;
-mod siblings;
+pub(crate) mod siblings;
 mod state;
 mod watch;
 

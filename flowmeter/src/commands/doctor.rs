@@ -3,28 +3,14 @@
 use std::{
     env,
     io::{self, IsTerminal as _},
-    path::Path,
 };
 
 use anyhow::Result;
 
-use crate::{
-    cli::Doctor,
-    doctor::{self, environment},
-};
+use crate::{cli::Doctor, doctor};
 
 pub(super) fn run(arguments: &Doctor) -> Result<()> {
-    let mut sources = arguments.configuration.sources();
-    // With the service's own configuration also what its environment adds, unless the caller's says otherwise.
-    if sources.file.is_none() {
-        let service = environment::read(Path::new(environment::FILE))?;
-        for (name, value) in service {
-            if !sources.environment.iter().any(|(known, _)| *known == name) {
-                sources.environment.push((name, value));
-            }
-        }
-    }
-    let loaded = super::load(&sources)?;
+    let loaded = super::load(&super::as_service(arguments.configuration.sources())?)?;
     let report = doctor::examine(&loaded.config, &arguments.wazuh);
     super::print(if arguments.json {
         serde_json::to_string_pretty(&Answer {

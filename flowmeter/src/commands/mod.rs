@@ -3,6 +3,7 @@
 mod check_config;
 mod completions;
 mod doctor;
+mod evidence;
 mod explain;
 mod generate;
 mod interfaces;
@@ -13,13 +14,17 @@ mod report;
 mod run;
 mod wazuh;
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    path::Path,
+};
 
 use anyhow::{Context, Result};
 
 use crate::{
     cli::Command,
     config::{self, Loaded, Sources},
+    doctor::environment,
     error::Failure,
 };
 
@@ -34,6 +39,7 @@ pub fn run(command: Command) -> Result<()> {
         Command::Generate(arguments) => generate::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
+        Command::Evidence(arguments) => evidence::run(&arguments),
         Command::Wazuh(arguments) => wazuh::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::CheckConfig(arguments) => check_config::run(&arguments),
@@ -51,6 +57,18 @@ fn load(sources: &Sources) -> Result<Loaded> {
         log::warn!("{note}");
     }
     Ok(loaded)
+}
+
+/// With the service's own configuration also what its environment adds, unless the caller's says otherwise.
+fn as_service(mut sources: Sources) -> Result<Sources> {
+    if sources.file.is_none() {
+        for (name, value) in environment::read(Path::new(environment::FILE))? {
+            if !sources.environment.iter().any(|(known, _)| *known == name) {
+                sources.environment.push((name, value));
+            }
+        }
+    }
+    Ok(sources)
 }
 
 /// Writes the whole of a command's output. A reader that has gone, such as `head`, wants no more of it: that is

@@ -9,7 +9,11 @@ const NAME: &str = "clock";
 const TIME_ERROR: i32 = 5;
 
 pub(super) fn check(checks: &mut Vec<Outcome>) {
-    checks.push(match state() {
+    checks.push(look());
+}
+
+pub(super) fn look() -> Outcome {
+    match state() {
         Ok((TIME_ERROR, _)) => Outcome::warning(
             NAME,
             "it is not synchronised: events cannot be put in order with those of other hosts",
@@ -25,7 +29,7 @@ pub(super) fn check(checks: &mut Vec<Outcome>) {
             format!("the kernel does not tell whether it is synchronised: {error}"),
             "look on the host: timedatectl",
         ),
-    });
+    }
 }
 
 /// State, and greatest error in microseconds.

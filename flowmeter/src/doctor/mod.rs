@@ -101,6 +101,11 @@ fn is_refusal(error: &anyhow::Error) -> bool {
     })
 }
 
+/// The state of the clock alone.
+pub fn clock() -> Outcome {
+    clock::look()
+}
+
 /// Looks at everything. `wazuh` is the folder of the Wazuh agent.
 pub fn examine(config: &Config, wazuh: &Path) -> Report {
     let site = Site::look(config);

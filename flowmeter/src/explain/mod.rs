@@ -11,13 +11,13 @@ pub(crate) mod read;
 pub(crate) mod report;
 pub(crate) mod told;
 
-use std::path::Path;
+use std::{io::Read, path::Path};
 
-use anyhow::anyhow;
+use anyhow::{Result, anyhow};
 use jiff::Timestamp;
 
 use episode::Episode;
-use page::Page;
+use page::{Form, Page};
 use read::{Findings, Shown};
 
 /// What could be made of a file.
@@ -36,8 +36,20 @@ pub struct Explained {
 pub fn explain(path: &Path, coloured: bool, now: Timestamp) -> Explained {
     let mut findings = Findings::default();
     let read = findings.read(path);
+    let form = if coloured { Form::Coloured } else { Form::Plain };
+    explained(findings, read, path, form, now)
+}
+
+/// The same in Markdown, of lines that are at hand; problems are told with the name `path`.
+pub fn markdown(lines: impl Read, path: &Path, now: Timestamp) -> Explained {
+    let mut findings = Findings::default();
+    let read = findings.read_from(lines, path);
+    explained(findings, read, path, Form::Markdown, now)
+}
+
+fn explained(findings: Findings, read: Result<()>, path: &Path, form: Form, now: Timestamp) -> Explained {
     let episodes = Episode::all(findings.told);
-    let mut page = Page::new(coloured);
+    let mut page = Page::new(form);
     for (number, episode) in episodes.iter().enumerate() {
         if number > 0 {
             page.rule();

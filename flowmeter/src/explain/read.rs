@@ -32,6 +32,15 @@ impl Findings {
         let shown = Shown(path);
         let input =
             Input::open(path, BytesRead::default()).with_context(|| format!("cannot read {shown}"))?;
+        self.read_from(input, path)
+    }
+
+    /// The same of what is open already; `path` is what it is called.
+    ///
+    /// # Errors
+    /// As [`Findings::read`].
+    pub(super) fn read_from(&mut self, input: impl Read, path: &Path) -> Result<()> {
+        let shown = Shown(path);
         let place = Rc::new(Place::default());
         let counted = Counted {
             inner: BufReader::new(input),

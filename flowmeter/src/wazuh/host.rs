@@ -112,6 +112,16 @@ pub fn read(path: &Path) -> Result<Option<String>> {
     }
 }
 
+/// # Errors
+/// If it is there and cannot be read: it is not taken for missing, since what is missing is written anew.
+pub fn read_bytes(path: &Path) -> Result<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failure(error)).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
 /// Writes a whole file or nothing. It has the owner of the file before it, or of its folder, and its
 /// permissions, or those that Wazuh gives.
 ///

@@ -22,6 +22,8 @@ use crate::error::Failure;
 
 pub(super) const BEFORE: &str = "backup/flowmeter/before";
 pub(super) const INSTALLED: &str = "backup/flowmeter/installed";
+/// What somebody made of our files, when an install replaced it.
+const CHANGED: &str = "backup/flowmeter/changed";
 
 /// What was done to one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -230,7 +232,7 @@ fn apply(
 ) -> Result<()> {
     for planned in plan {
         let path = host.path(planned.path);
-        let before = fs::read(&path).ok();
+        let before = host::read_bytes(&path)?;
         let mut tell = |what, note: &str| {
             done.push(Done {
                 what,
@@ -256,21 +258,45 @@ fn apply(
             host::write(&kept, before)?;
             undo.push((kept.clone(), None));
         }
-        let earlier = fs::read(&installed).ok();
+        let earlier = host::read_bytes(&installed)?;
+        let mut notes = planned.note.clone();
+        if let (Some(there), Some(ours)) = (&before, &earlier)
+            && there != ours
+            && planned.path != CONF
+        {
+            let changed = free_place(host, planned.path, there)?;
+            if !changed.exists() {
+                host::write(&changed, there)?;
+                undo.push((changed.clone(), None));
+            }
+            notes = format!("it was changed since; that is now {}", changed.display());
+        }
         host::write(&installed, planned.text.as_bytes())?;
         undo.push((installed, earlier));
         host::write(&path, planned.text.as_bytes())?;
         undo.push((path.clone(), before.clone()));
         match before {
-            None => tell(What::Wrote, &planned.note),
+            None => tell(What::Wrote, &notes),
             Some(_) if kept.exists() => {
-                let note = format!("{}; before: {}", planned.note, kept.display());
+                let note = format!("{notes}; before: {}", kept.display());
                 tell(What::Changed, note.trim_start_matches("; "));
             }
-            Some(_) => tell(What::Changed, &planned.note),
+            Some(_) => tell(What::Changed, &notes),
         }
     }
     Ok(())
+}
+
+/// Where a changed file is kept: where nothing is yet, or the same.
+fn free_place(host: &Host, file: &str, text: &[u8]) -> Result<PathBuf> {
+    let mut path = host.path(CHANGED).join(file);
+    for number in 2_u32.. {
+        match host::read_bytes(&path)? {
+            Some(other) if other != text => path = host.path(CHANGED).join(format!("{file}.{number}")),
+            _ => break,
+        }
+    }
+    Ok(path)
 }
 
 /// Has Wazuh's own programs read the result, where they are.

@@ -51,15 +51,17 @@ pub fn uninstall(host: &Host) -> Result<Vec<Done>> {
         let path = host.path(file.path);
         let installed = host.path(INSTALLED).join(file.path);
         let before = host.path(BEFORE).join(file.path);
-        let Ok(ours) = fs::read(&installed) else { continue };
-        let (what, note) = match fs::read(&path) {
-            Ok(there) if there != ours => (What::Kept, "it was changed since; remove it by hand"),
-            _ => match fs::read(&before) {
-                Ok(text) => {
+        let Some(ours) = host::read_bytes(&installed)? else {
+            continue;
+        };
+        let (what, note) = match host::read_bytes(&path)? {
+            Some(there) if there != ours => (What::Kept, "it was changed since; remove it by hand"),
+            _ => match host::read_bytes(&before)? {
+                Some(text) => {
                     host::write(&path, &text)?;
                     (What::Restored, "as before")
                 }
-                Err(_) => {
+                None => {
                     host::remove(&path)?;
                     (What::Removed, "")
                 }

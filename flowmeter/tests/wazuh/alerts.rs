@@ -1,16 +1,16 @@
-//! `samples/alert-*.json`: what the manager makes of the encoder's events, derived by applying the rules.
+//! `samples/alert-*.json`: what the manager makes of `samples/finding*.json`, derived by applying the rules.
 //!
 //! After a wanted change: `FLOWMETER_BLESS=1 cargo test -p flowmeter --test wazuh` writes them anew.
 
 use std::{collections::BTreeMap, fs};
 
 use flowmeter::{
-    detect::{Phase, Tag},
+    detect::Tag,
     wazuh::{engine::Engine, event::Event, list::List, pack},
 };
 use serde_json::{Value, json};
 
-use crate::{finding, line, repository};
+use crate::{read, repository};
 
 /// The alert of a line, in the shape of alerts.json.
 fn alert(line: &str) -> (u32, Value) {
@@ -59,20 +59,11 @@ fn there_is_one_alert_for_each_rule_of_a_tag() {
     let bless = std::env::var_os("FLOWMETER_BLESS").is_some();
     let mut ids = Vec::new();
     for tag in Tag::ALL.into_iter().filter(|tag| *tag != Tag::Overflow) {
-        let mut finding = finding(tag, Phase::Start);
-        finding.message = format!("192.168.56.30 and 203.0.113.99: {}", tag.name());
-        finding.reasons.clear();
-        finding.techniques = vec![match tag {
-            Tag::OutboundBytes => "T1048",
-            Tag::Beaconing => "T1071.001",
-            Tag::LateralMovement => "T1021.002",
-            Tag::Dns => "T1071.004",
-            Tag::ExternalInbound => "T1133",
-            Tag::OutboundPort => "T1571",
-            Tag::Dos => "T1498.001",
-            Tag::PortScan | Tag::Escalation | Tag::Overflow => "T1046",
-        }];
-        let (id, alert) = alert(&line(&finding));
+        let sample = match tag {
+            Tag::PortScan => "samples/finding.json".to_owned(),
+            tag => format!("samples/finding-{}.json", tag.name()),
+        };
+        let (id, alert) = alert(read(&sample).trim_end());
         ids.push(id);
         let text = format!("{alert}\n");
         let path = repository(&format!("samples/alert-{id}.json"));

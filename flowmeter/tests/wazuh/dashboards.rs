@@ -297,3 +297,51 @@ fn an_aggregation_of_numbers_is_over_a_number() {
         }
     }
 }
+
+/// A summary stands for many flows: a count of events would take it for one.
+#[test]
+fn panels_of_traffic_add_up_and_take_merged_flows_in() {
+    let traffic = panels::DASHBOARDS
+        .iter()
+        .find(|dashboard| dashboard.id == "netflow-dashboard-traffic")
+        .unwrap();
+    for (id, _) in traffic.panels {
+        let panel = panels::PANELS.iter().find(|panel| panel.id == *id).unwrap();
+        let (Query::Dql(query) | Query::Lucene(query)) = panel.query;
+        assert!(query.contains("network_flow_summary"), "{id}: {query}");
+        let panels::Metric::Sum(field) = panel.metric else {
+            panic!("{id} counts events");
+        };
+        let sample: Value = serde_json::from_str(&read("samples/flow-summary.json")).unwrap();
+        let pointer = format!("/{}", field.trim_start_matches("data.").replace('.', "/"));
+        assert!(
+            sample.pointer(&pointer).is_some(),
+            "{id}: a summary has no {field}"
+        );
+    }
+}
+
+#[test]
+fn ranges_stand_in_lucene_only() {
+    let mut ranges = 0;
+    for object in shipped() {
+        let Some(source) = inner(&object, "/attributes/kibanaSavedObjectMeta/searchSourceJSON") else {
+            continue;
+        };
+        let (query, language) = (
+            source["query"]["query"].as_str().unwrap(),
+            &source["query"]["language"],
+        );
+        let range = query.contains(" TO ");
+        ranges += usize::from(range);
+        assert!(!range || language == "lucene", "{}: {query}", object["id"]);
+        let words = [" AND ", " OR ", " NOT "].iter().any(|word| query.contains(word));
+        assert!(!words || language == "lucene", "{}: {query}", object["id"]);
+        assert!(
+            !query.contains(">=") || language == "kuery",
+            "{}: {query}",
+            object["id"]
+        );
+    }
+    assert!(ranges >= 3, "{ranges}");
+}

@@ -148,6 +148,44 @@ fn what_was_there_before_comes_back_and_what_is_somebody_s_own_stays() {
 }
 
 #[test]
+fn a_rule_file_that_somebody_changed_is_kept_aside_when_it_is_replaced() {
+    let wazuh = Wazuh::manager();
+    wazuh.done(&["install"]);
+    let [one, two] = ["one", "two"].map(|name| format!("<group name=\"{name},\">\n</group>\n"));
+    let (one, two) = (one.as_str(), two.as_str());
+    let kept = |suffix: &str| format!("backup/flowmeter/changed/{}{suffix}", pack::RULES.path);
+    for (text, suffix) in [(one, ""), (two, ".2"), (one, "")] {
+        wazuh.write(pack::RULES.path, text);
+        let told = wazuh.done(&["install"]);
+        let note = format!("it was changed since; that is now /ossec/{}", kept(suffix));
+        assert!(told.contains(&note), "{told}");
+        assert_eq!(wazuh.text(&kept(suffix)), text);
+        assert_eq!(wazuh.text(pack::RULES.path), pack::RULES.text);
+    }
+    wazuh.done(&["uninstall"]);
+    assert!(!wazuh.path(pack::RULES.path).exists());
+    assert_eq!(wazuh.text(&kept("")), one);
+    assert_eq!(wazuh.text(&kept(".2")), two);
+}
+
+/// What cannot be read is not taken for missing: neither replaced nor removed.
+#[test]
+fn a_file_that_cannot_be_read_stops_both_and_nothing_is_lost() {
+    let wazuh = Wazuh::manager();
+    fs::create_dir_all(wazuh.path(pack::RULES.path)).unwrap();
+    let before = wazuh.tree();
+    let told = wazuh.run(&["install"]);
+    assert_eq!(told.code, 1, "{}", told.stderr);
+    assert!(
+        told.stderr
+            .contains("cannot read /ossec/etc/rules/netflow_rules.xml: Is a directory"),
+        "{}",
+        told.stderr
+    );
+    assert_eq!(wazuh.tree(), before);
+}
+
+#[test]
 fn a_broken_configuration_is_refused_with_its_place() {
     let wazuh = Wazuh::manager();
     wazuh.write(

@@ -84,6 +84,11 @@ fn each_sample_fires_its_rule() {
     for (name, line) in samples() {
         let (plain, with_flows) = match name.as_str() {
             "finding.json" => (117_001, 117_001),
+            name if name.starts_with("finding-") => {
+                let tag = name.trim_start_matches("finding-").trim_end_matches(".json");
+                let id = rule_of(Tag::from_name(tag).unwrap());
+                (id, id)
+            }
             "statistics.json" => (117_021, 117_021),
             name if name.starts_with("flow-summary") => (117_000, 117_042),
             name if name.starts_with("flow-") => (117_000, 117_040),

@@ -14,9 +14,9 @@ use super::place::Identity;
 const ATTEMPTS: u32 = 10;
 
 #[derive(Debug)]
-pub(super) struct Sibling {
-    pub(super) path: PathBuf,
-    pub(super) file: File,
+pub(crate) struct Sibling {
+    pub(crate) path: PathBuf,
+    pub(crate) file: File,
     pub(super) identity: Identity,
 }
 
@@ -25,7 +25,7 @@ pub(super) struct Sibling {
 ///
 /// # Errors
 /// Those of listing the folder and of opening the files.
-pub(super) fn list(path: &Path) -> io::Result<Vec<Sibling>> {
+pub(crate) fn list(path: &Path) -> io::Result<Vec<Sibling>> {
     let mut siblings = list_once(path)?;
     for _ in 0..ATTEMPTS {
         let again = list_once(path)?;
@@ -74,14 +74,14 @@ fn list_once(path: &Path) -> io::Result<Vec<Sibling>> {
 }
 
 /// The folder that `path` is in.
-pub(super) fn folder(path: &Path) -> &Path {
+pub(crate) fn folder(path: &Path) -> &Path {
     path.parent()
         .filter(|parent| !parent.as_os_str().is_empty())
         .unwrap_or(Path::new("."))
 }
 
 /// True if a file of this name is the log or a generation of it.
-pub(super) fn belongs(log: &OsStr, name: &OsStr) -> bool {
+pub(crate) fn belongs(log: &OsStr, name: &OsStr) -> bool {
     age(log, name).is_some()
 }
 

@@ -216,6 +216,9 @@ fn a_disk_that_fills_up_within_a_write_gets_whole_lines_only_and_the_rest_when_t
         file.flush(now).unwrap();
         // 48 KiB are free, and 491 lines of 100 bytes fit into that.
         assert_eq!(numbers(&path), (0..491).collect::<Vec<_>>());
+        assert!(fs::read(&path).unwrap().ends_with(b"\n"),);
+        let told = file.take_error().unwrap();
+        assert!(told.contains("No space left"), "{told}");
         assert_eq!(file.pending_bytes(), 50_900);
         let taken = (1_000..1_200).filter(|&number| line(&mut file, number)).count();
         assert_eq!((taken, file.account().withheld_lines), (91, 109));
