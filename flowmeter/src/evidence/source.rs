@@ -228,7 +228,7 @@ mod tests {
             let source = file(&stored);
             prop_assert_eq!(source.sum().unwrap().0, stored.len() as u64);
             let mut lines = source.lines().unwrap();
-            let mut all = Vec::new();
+            let mut all: Vec<u8> = Vec::new();
             while let Some(line) = lines.next().unwrap() {
                 prop_assert_eq!(line.offset, all.len() as u64);
                 prop_assert_eq!(line.length, line.bytes.unwrap().len() as u64);

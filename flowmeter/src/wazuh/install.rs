@@ -4,7 +4,7 @@
 //! there before, and what somebody has changed since.
 
 use std::{
-    fmt, fs,
+    fmt,
     path::{Path, PathBuf},
     process::Command,
 };
