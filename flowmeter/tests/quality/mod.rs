@@ -1,5 +1,15 @@
 //! How good the detectors are: labelled captures through the engine, findings against expectations.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a measurement, not the product: a wrong table must end it, and numbers are small"
+)]
+
 pub(crate) mod hold_out;
 pub(crate) mod judged;
 pub(crate) mod load;

@@ -355,7 +355,7 @@ fn reflection(traffic: &mut Traffic, random: &mut Random, strength: usize, at: f
         when += random.wait(1.0 / rate);
         let (from, own) = (random.outside(), random.port(1024, 65_535));
         let bytes = if tcp { 44 } else { random.number(400, 4000) };
-        traffic.answer(when, from, port, to, own, tcp, bytes);
+        traffic.answer(when, (from, port), (to, own), tcp, bytes);
     }
     dos(to)
 }
@@ -470,11 +470,6 @@ fn guess_smb(traffic: &mut Traffic, random: &mut Random, strength: usize, at: f6
     guess(traffic, random, strength, inside(BAD), 445, at)
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "some hundred MB"
-)]
 fn exfiltrate(traffic: &mut Traffic, random: &mut Random, strength: usize, at: f64) -> Wanted {
     let (from, to) = (inside(BAD), random.outside());
     let (megabytes, lasts) = [

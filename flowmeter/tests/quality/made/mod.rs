@@ -191,7 +191,6 @@ pub(crate) fn report(made: &Made) -> String {
         .flat_map(|(_, all)| all)
         .flat_map(|found| &found.others)
         .collect();
-    #[expect(clippy::cast_precision_loss, reason = "for people")]
     let days: f64 = made
         .attacks
         .iter()
@@ -214,7 +213,6 @@ pub(crate) fn report(made: &Made) -> String {
             .iter()
             .map(|(name, count)| format!("{count} `{name}`"))
             .collect();
-        #[expect(clippy::cast_precision_loss, reason = "for people")]
         let per_day = findings.len() as f64 / host_days;
         let _ = writeln!(
             text,

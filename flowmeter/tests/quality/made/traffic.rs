@@ -43,7 +43,6 @@ impl Random {
     }
 
     /// From 0 to just below 1.
-    #[expect(clippy::cast_precision_loss, reason = "53 bits are exact")]
     pub(crate) fn share(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
@@ -61,7 +60,6 @@ impl Random {
         low + self.next() % (high - low + 1)
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "below 2^16")]
     pub(crate) fn port(&mut self, low: u16, high: u16) -> u16 {
         self.number(low.into(), high.into()) as u16
     }
@@ -132,11 +130,6 @@ impl Traffic {
     }
 
     /// `packets` alike, at once; `bytes` of IP altogether.
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "days after the start"
-    )]
     fn packets(&mut self, at: f64, way: Way, flags: u8, bytes: u64, packets: u64) {
         let Way(from, from_port, to, to_port, protocol) = way;
         let time_ns = EPOCH_NS + (at.max(0.0) * 1e9) as u64;
@@ -279,11 +272,6 @@ impl Traffic {
     }
 
     /// Packets of a rate, five seconds at a time.
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a rate is positive"
-    )]
     fn rate(&mut self, at: f64, way: Way, lasts: f64, per_second: f64, length: u64) {
         let mut after = 0.0;
         while after < lasts {
@@ -324,10 +312,8 @@ impl Traffic {
     pub(crate) fn answer(
         &mut self,
         at: f64,
-        from: IpAddr,
-        port: u16,
-        to: IpAddr,
-        to_port: u16,
+        (from, port): (IpAddr, u16),
+        (to, to_port): (IpAddr, u16),
         tcp: bool,
         bytes: u64,
     ) {
@@ -398,7 +384,6 @@ impl Traffic {
 }
 
 /// Seconds after the start of made-up traffic.
-#[expect(clippy::cast_precision_loss, reason = "for people")]
 pub(crate) fn since_start(time_ns: u64) -> f64 {
     time_ns.saturating_sub(EPOCH_NS) as f64 / 1e9
 }
