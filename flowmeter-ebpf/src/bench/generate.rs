@@ -4,7 +4,7 @@
 
 use aya_ebpf::{
     Global,
-    bindings::xdp_action::{XDP_DROP, XDP_PASS},
+    bindings::xdp_action::XDP_DROP,
     helpers::generated::{bpf_ktime_get_ns, bpf_redirect, bpf_xdp_adjust_tail},
     macros::{map, xdp},
     maps::Array,
@@ -68,12 +68,6 @@ fn generate(ctx: XdpContext) -> u32 {
     advance(&traffic, position);
     // SAFETY: the helper takes plain numbers; where the interface is unknown the kernel drops the frame.
     unsafe { bpf_redirect(traffic.ifindex, 0) as u32 }
-}
-
-/// Takes the packets that come in, so that the sending side's frames arrive by the native path.
-#[xdp(frags)]
-fn empty_xdp(_ctx: XdpContext) -> u32 {
-    XDP_PASS
 }
 
 #[inline(always)]

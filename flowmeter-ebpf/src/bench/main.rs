@@ -3,8 +3,14 @@
 
 #![no_std]
 #![no_main]
+#![expect(internal_features, reason = "atomic adds on map memory, as in the agent's programs")]
+#![feature(core_intrinsics, adt_const_params)]
 
+#[path = "../atomic.rs"]
+#[expect(dead_code, reason = "what the agent's programs need beside this")]
+mod atomic;
 mod generate;
+mod reference;
 mod traffic;
 
 #[unsafe(link_section = "license")]

@@ -4,7 +4,11 @@
 #[path = "../../../flowmeter-ebpf/src/bench/traffic.rs"]
 pub(super) mod traffic;
 
-use std::{fs, path::Path, time::Instant};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use anyhow::{Context, Result, ensure};
 use aya::{
@@ -142,7 +146,7 @@ pub(super) struct Sent {
     pub(super) packets: u64,
     pub(super) bytes: u64,
     pub(super) seconds: f64,
-    /// CPU time of the sending thread for each packet: writing it, the way through the cable, the programs on the
+    /// CPU time for each packet: writing it, the way through the cable, the programs on the
     /// other end and what the stack does there, since all of it runs on the sender's CPU and time. Says nothing with a
     /// rate: then the thread waits in a loop.
     pub(super) cpu_ns: f64,
@@ -178,7 +182,8 @@ pub(super) fn send(object: &Path, interface: &str, load: &Load) -> Result<Sent> 
         };
         program.test_run(options).map(drop)
     };
-    let (begin, cpu_begin) = (Instant::now(), cpu_ns()?);
+    let softirq = softirq_thread(load.cpu)?;
+    let (begin, cpu_begin) = (Instant::now(), cpu_ns(&softirq)?);
     if load.rate.is_none() {
         let packets = u32::try_from(load.packets()).context("more packets than one run can send")?;
         run(program, packets).context("sending")?;
@@ -189,7 +194,7 @@ pub(super) fn send(object: &Path, interface: &str, load: &Load) -> Result<Sent> 
             run(program, RUNS_AT_A_RATE).context("sending")?;
         }
     }
-    let (seconds, cpu) = (begin.elapsed().as_secs_f64(), cpu_ns()? - cpu_begin);
+    let (seconds, cpu) = (begin.elapsed().as_secs_f64(), cpu_ns(&softirq)? - cpu_begin);
     let end = position(&ebpf)?;
     ensure!(
         end.failed == 0 && end.sent == load.packets(),
@@ -256,13 +261,28 @@ pub(super) fn pin(cpu: usize) -> Result<()> {
         .with_context(|| format!("moving to CPU {cpu}"))
 }
 
-/// CPU time of the calling thread, with what interrupts did on top of it.
-fn cpu_ns() -> Result<u64> {
-    let text = fs::read_to_string("/proc/thread-self/schedstat").context("reading the CPU time")?;
-    text.split_whitespace()
-        .next()
-        .and_then(|word| word.parse().ok())
-        .context("no CPU time in /proc/thread-self/schedstat")
+/// CPU time of the calling thread, with what interrupts did on top of it, and of the kernel's thread that takes over
+/// where they did too much.
+fn cpu_ns(softirq: &Path) -> Result<u64> {
+    let of = |path: &Path| -> Result<u64> {
+        let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+        text.split_whitespace()
+            .next()
+            .and_then(|word| word.parse().ok())
+            .with_context(|| format!("no CPU time in {}", path.display()))
+    };
+    Ok(of(Path::new("/proc/thread-self/schedstat"))? + of(softirq)?)
+}
+
+/// Where the CPU time of a CPU's `ksoftirqd` stands.
+fn softirq_thread(cpu: usize) -> Result<PathBuf> {
+    let name = format!("ksoftirqd/{cpu}\n");
+    fs::read_dir("/proc")
+        .context("reading /proc")?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .find(|path| fs::read_to_string(path.join("comm")).is_ok_and(|comm| comm == name))
+        .map(|path| path.join("schedstat"))
+        .with_context(|| format!("no thread {name:?}"))
 }
 
 #[derive(clap::Args)]

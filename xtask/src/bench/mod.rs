@@ -3,6 +3,7 @@
 
 mod generator;
 mod kernel;
+mod meter;
 mod network;
 mod peers;
 mod pipeline;

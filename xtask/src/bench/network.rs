@@ -3,6 +3,7 @@
 use std::fs;
 
 use anyhow::{Context, Result};
+use nix::net::if_::if_nametoindex;
 
 use crate::namespace::{Namespace, ip};
 
@@ -40,6 +41,11 @@ impl Cable {
         cable.meter.ip(&format!("link set {IN} up"))?;
         cable.sender.ip(&format!("link set {OUT} up"))?;
         Ok(cable)
+    }
+
+    pub(super) fn meter_ifindex(&self) -> Result<u32> {
+        self.meter
+            .inside(|| if_nametoindex(IN).with_context(|| format!("looking up {IN}")))
     }
 
     /// Frames that arrived at the meter's end.
