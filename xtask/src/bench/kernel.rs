@@ -70,6 +70,7 @@ pub(super) fn measure(bench: &Bench, options: &Kernel) -> Result<Report> {
     let agent = Objects {
         agent: bench.workspace.bpf_object(),
         bench: bench.workspace.bench_object(),
+        own_table: bench.workspace.own_table_object(),
     };
     let mut programs = vec![
         ("empty", Kind::Empty, &agent),
@@ -80,10 +81,12 @@ pub(super) fn measure(bench: &Bench, options: &Kernel) -> Result<Report> {
             &agent,
         ),
         ("flowmeter", Kind::Agent, &agent),
+        ("flowmeter, own table", Kind::OwnTable, &agent),
     ];
     let before = options.against.as_ref().map(|object| Objects {
         agent: object.clone(),
         bench: agent.bench.clone(),
+        own_table: agent.own_table.clone(),
     });
     if let Some(before) = &before {
         programs.push(("flowmeter before", Kind::Agent, before));
@@ -226,7 +229,7 @@ fn report(
     let mut ratios = Vec::new();
     let mut nanoseconds = Vec::new();
     for &(path, flows) in &keys {
-        for name in ["flowmeter", "flowmeter before"] {
+        for name in ["flowmeter", "flowmeter, own table", "flowmeter before"] {
             let Some(index) = index_of(name) else { continue };
             let mut labels = labels(path, flows);
             labels.push(name.to_owned());

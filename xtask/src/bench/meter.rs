@@ -9,16 +9,17 @@ use std::{os::fd::AsFd as _, path::PathBuf, time::Instant};
 use anyhow::{Context, Result, ensure};
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Map, PerCpuHashMap, PerCpuValues},
+    maps::{Map, PerCpuArray, PerCpuValues},
     programs::{LinkOrder, Program, ProgramInfo, TcAttachType, XdpMode, tc::TcAttachOptions},
 };
 use bpf::BatchReader;
 use bytemuck::Pod;
-use flowmeter_common::{FlowCounters, FlowKey, InterfaceCounters};
+use flowmeter_common::{FlowCounters, FlowKey, InterfaceCounters, InterfaceSlot};
 
 use super::{
     generator::{Load, traffic::MAX_FLOWS},
     network::{Cable, IN},
+    own_table,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub(super) enum Kind {
     Reference { coarse: bool },
     /// The agent's programs.
     Agent,
+    /// The agent's programs over another flow table.
+    OwnTable,
 }
 
 /// A loaded program and its maps, attached until it is dropped.
@@ -43,12 +46,14 @@ pub(super) struct Meter {
     ebpf: Ebpf,
     kind: Kind,
     program: &'static str,
+    entries: u32,
 }
 
 /// Where the programs are.
 pub(super) struct Objects {
     pub(super) agent: PathBuf,
     pub(super) bench: PathBuf,
+    pub(super) own_table: PathBuf,
 }
 
 /// What the kernel tells of a program.
@@ -72,8 +77,8 @@ impl Meter {
             (Kind::Empty, Hook::Tc) => "empty_tc",
             (Kind::Reference { .. }, Hook::Xdp) => "reference_xdp",
             (Kind::Reference { .. }, Hook::Tc) => "reference_tc",
-            (Kind::Agent, Hook::Xdp) => "flowmeter_xdp",
-            (Kind::Agent, Hook::Tc) => "flowmeter_in",
+            (Kind::Agent | Kind::OwnTable, Hook::Xdp) => "flowmeter_xdp",
+            (Kind::Agent | Kind::OwnTable, Hook::Tc) => "flowmeter_in",
         };
         let mut ebpf = match kind {
             Kind::Empty => EbpfLoader::new().load_file(&objects.bench),
@@ -88,9 +93,21 @@ impl Meter {
                 .map_max_entries("FLOWS_1", entries)
                 .override_global("AYA_LOG_LEVEL", &0_u8, false)
                 .load_file(&objects.agent),
+            Kind::OwnTable => {
+                let (slots, overflow) = own_table::sizes(entries);
+                EbpfLoader::new()
+                    .btf(None)
+                    .map_max_entries("SLOTS_0", slots)
+                    .map_max_entries("SLOTS_1", slots)
+                    .map_max_entries("OVERFLOW_0", overflow)
+                    .map_max_entries("OVERFLOW_1", overflow)
+                    .override_global("SLOTS_MASK", &(slots - 1), true)
+                    .override_global("AYA_LOG_LEVEL", &0_u8, false)
+                    .load_file(&objects.own_table)
+            }
         }
         .with_context(|| format!("loading the object with {program}"))?;
-        if *kind == Kind::Agent {
+        if matches!(kind, Kind::Agent | Kind::OwnTable) {
             add_interface(&mut ebpf, cable.meter_ifindex()?)?;
         }
         cable.meter.inside(|| attach(&mut ebpf, program))?;
@@ -98,6 +115,7 @@ impl Meter {
             ebpf,
             kind: kind.clone(),
             program,
+            entries,
         })
     }
 
@@ -136,6 +154,20 @@ impl Meter {
             Kind::Agent => self.read::<FlowKey, FlowCounters>("FLOWS_0", |key, counters| {
                 tally.add(key.source, counters.packets, counters.wire_bytes);
             })?,
+            Kind::OwnTable => {
+                let mut add = |key: &FlowKey, counters: &FlowCounters| {
+                    tally.add(key.source, counters.packets, counters.wire_bytes);
+                };
+                let map = match self.ebpf.map("SLOTS_0") {
+                    Some(Map::Array(map)) => map,
+                    other => anyhow::bail!("map SLOTS_0 is {other:?}"),
+                };
+                let taken = own_table::take_all(map, own_table::sizes(self.entries).0, &mut add)?;
+                self.read::<FlowKey, FlowCounters>("OVERFLOW_0", add)?;
+                if std::env::var_os("KB_DEBUG").is_some() {
+                    eprintln!("{taken} of {} in slots", load.flows);
+                }
+            }
         }
         let ns = begin.elapsed().as_nanos() as f64 / f64::from(load.flows);
         tally.finish(&format!("{:?}", self.kind))?;
@@ -179,13 +211,20 @@ fn attach(ebpf: &mut Ebpf, name: &str) -> Result<()> {
 
 /// Gives the interface its own counters, as the agent does before it attaches.
 fn add_interface(ebpf: &mut Ebpf, ifindex: u32) -> Result<()> {
-    let map = ebpf.map_mut("INTERFACES").context("no map INTERFACES")?;
-    let mut interfaces = PerCpuHashMap::<_, [u32; 2], [u8; size_of::<InterfaceCounters>()]>::try_from(map)?;
     let cpus = aya::util::nr_cpus().map_err(|(file, error)| anyhow::anyhow!("reading {file}: {error}"))?;
-    for generation in [0, 1] {
-        let zero = PerCpuValues::try_from(vec![[0; size_of::<InterfaceCounters>()]; cpus])?;
-        interfaces.insert([ifindex, generation], zero, 0)?;
+    let map = ebpf.map_mut("INTERFACES").context("no map INTERFACES")?;
+    if matches!(map, Map::PerCpuHashMap(_)) {
+        let mut interfaces = aya::maps::PerCpuHashMap::<_, [u32; 2], [u8; size_of::<InterfaceCounters>()]>::try_from(map)?;
+        for generation in [0, 1] {
+            let zero = PerCpuValues::try_from(vec![[0; size_of::<InterfaceCounters>()]; cpus])?;
+            interfaces.insert([ifindex, generation], zero, 0)?;
+        }
+        return Ok(());
     }
+    let mut interfaces = PerCpuArray::<_, [u8; size_of::<InterfaceSlot>()]>::try_from(map)?;
+    let slot = bytemuck::cast(InterfaceSlot { ifindex, ..InterfaceSlot::default() });
+    let place = InterfaceSlot::places(ifindex).find(|place| *place != 0).context("no place")?;
+    interfaces.set(place, PerCpuValues::try_from(vec![slot; cpus])?, 0)?;
     Ok(())
 }
 

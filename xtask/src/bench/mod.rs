@@ -5,6 +5,7 @@ mod generator;
 mod kernel;
 mod meter;
 mod network;
+mod own_table;
 mod peers;
 mod pipeline;
 mod report;
