@@ -61,6 +61,9 @@ pub(super) struct Load {
     pub(super) frames: Frames,
     #[arg(long)]
     pub(super) ipv6: bool,
+    /// Visit the flows in other orders than a run without this does
+    #[arg(long)]
+    pub(super) again: bool,
     /// Packets a second; without it as fast as it goes
     #[arg(long)]
     pub(super) rate: Option<f64>,
@@ -88,6 +91,7 @@ impl Load {
             first_flow: 0,
             frames: Frames::Small,
             ipv6: false,
+            again: false,
             rate: None,
             cpu: 0,
         }
@@ -113,8 +117,14 @@ impl Load {
                 Frames::Big => BIG,
             },
         };
-        // Far from each other and from the ends, so that neighbours in the traffic are no neighbours in a table.
-        for (step, part) in traffic.steps.iter_mut().zip([0.382, 0.618, 0.276, 0.724]) {
+        // Far from each other and from the ends, so that neighbours in the traffic are no neighbours in a table. A map
+        // lays its entries side by side in the order in which they came, so other orders are for other runs.
+        let parts = if self.again {
+            [0.618, 0.276, 0.724, 0.414]
+        } else {
+            [0.382; ORDERS]
+        };
+        for (step, part) in traffic.steps.iter_mut().zip(parts) {
             let near = (f64::from(self.flows) * part) as u32;
             *step = (near.max(1)..)
                 .find(|&step| coprime(step, self.flows))

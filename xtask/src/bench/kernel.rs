@@ -113,6 +113,7 @@ pub(super) fn measure(bench: &Bench, options: &Kernel) -> Result<Report> {
                     signals::check()?;
                     let mut load = Load::new(flows, options.packets);
                     load.ipv6 = ipv6;
+                    load.again = true;
                     let entries = flows.saturating_mul(2).max(LEAST_ENTRIES);
                     let attach = || {
                         Meter::attach(&cable, objects, kind, hook, entries)
@@ -165,7 +166,11 @@ fn program_time(
         );
         Ok((after.ns - before.ns) as f64 / count as f64)
     };
-    let first = Load { rounds: 1, ..*load };
+    let first = Load {
+        rounds: 1,
+        again: false,
+        ..*load
+    };
     let insert_ns = run(&first)?;
     if load.flows >= LEAST_INSERTS {
         figures.insert_ns.push(insert_ns);
@@ -187,7 +192,11 @@ fn path_time(
     load: &Load,
     figures: &mut Figures,
 ) -> Result<()> {
-    let first = Load { rounds: 1, ..*load };
+    let first = Load {
+        rounds: 1,
+        again: false,
+        ..*load
+    };
     cable.sender.inside(|| send(&objects.bench, OUT, &first))?;
     let sent = cable.sender.inside(|| send(&objects.bench, OUT, load))?;
     figures.path_ns.push(sent.cpu_ns);

@@ -14,7 +14,7 @@ use aya::{
 };
 use bpf::BatchReader;
 use bytemuck::Pod;
-use flowmeter_common::{FlowCounters, FlowKey, InterfaceCounters, InterfaceSlot};
+use flowmeter_common::{FlowCounters, FlowKey, InterfaceSlot};
 
 use super::{
     generator::{Load, traffic::MAX_FLOWS},
@@ -162,11 +162,8 @@ impl Meter {
                     Some(Map::Array(map)) => map,
                     other => anyhow::bail!("map SLOTS_0 is {other:?}"),
                 };
-                let taken = own_table::take_all(map, own_table::sizes(self.entries).0, &mut add)?;
+                own_table::take_all(map, own_table::sizes(self.entries).0, &mut add)?;
                 self.read::<FlowKey, FlowCounters>("OVERFLOW_0", add)?;
-                if std::env::var_os("KB_DEBUG").is_some() {
-                    eprintln!("{taken} of {} in slots", load.flows);
-                }
             }
         }
         let ns = begin.elapsed().as_nanos() as f64 / f64::from(load.flows);
@@ -213,14 +210,6 @@ fn attach(ebpf: &mut Ebpf, name: &str) -> Result<()> {
 fn add_interface(ebpf: &mut Ebpf, ifindex: u32) -> Result<()> {
     let cpus = aya::util::nr_cpus().map_err(|(file, error)| anyhow::anyhow!("reading {file}: {error}"))?;
     let map = ebpf.map_mut("INTERFACES").context("no map INTERFACES")?;
-    if matches!(map, Map::PerCpuHashMap(_)) {
-        let mut interfaces = aya::maps::PerCpuHashMap::<_, [u32; 2], [u8; size_of::<InterfaceCounters>()]>::try_from(map)?;
-        for generation in [0, 1] {
-            let zero = PerCpuValues::try_from(vec![[0; size_of::<InterfaceCounters>()]; cpus])?;
-            interfaces.insert([ifindex, generation], zero, 0)?;
-        }
-        return Ok(());
-    }
     let mut interfaces = PerCpuArray::<_, [u8; size_of::<InterfaceSlot>()]>::try_from(map)?;
     let slot = bytemuck::cast(InterfaceSlot { ifindex, ..InterfaceSlot::default() });
     let place = InterfaceSlot::places(ifindex).find(|place| *place != 0).context("no place")?;

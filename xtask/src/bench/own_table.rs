@@ -26,7 +26,7 @@ pub(super) fn sizes(entries: u32) -> (u32, u32) {
 }
 
 /// Hands every flow to `each` and frees its slot. Programs must not be writing.
-pub(super) fn take_all(map: &MapData, slots: u32, mut each: impl FnMut(&FlowKey, &FlowCounters)) -> Result<u32> {
+pub(super) fn take_all(map: &MapData, slots: u32, mut each: impl FnMut(&FlowKey, &FlowCounters)) -> Result<()> {
     let length = NonZeroUsize::new(slots as usize * size_of::<Slot>()).context("no slots")?;
     // SAFETY: a new mapping of an array map, whose length this is.
     let start = unsafe {
@@ -41,17 +41,14 @@ pub(super) fn take_all(map: &MapData, slots: u32, mut each: impl FnMut(&FlowKey,
     }
     .context("mapping the table")?;
     let table: NonNull<Slot> = start.cast();
-    let mut taken = 0;
     for index in 0..slots as usize {
         // SAFETY: within the mapping; mappings are aligned to pages.
         let slot = unsafe { table.add(index).as_mut() };
         if slot.tag != 0 {
             each(&slot.key, &slot.counters);
             slot.tag = 0;
-            taken += 1;
         }
     }
     // SAFETY: the whole of the mapping, into which nothing points any more.
-    unsafe { munmap(start, length.get()) }.context("unmapping the table")?;
-    Ok(taken)
+    unsafe { munmap(start, length.get()) }.context("unmapping the table")
 }
