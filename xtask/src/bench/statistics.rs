@@ -53,6 +53,9 @@ impl Samples {
     /// Median, lowest and highest, as they stand in a table; `?` behind what is too noisy to tell.
     pub(super) fn shown(&self, decimals: usize) -> String {
         let (median, min, max) = (self.median(), self.min(), self.max());
+        if min == max {
+            return format!("{median:.decimals$}");
+        }
         let mark = if self.noisy() { " ?" } else { "" };
         format!("{median:.decimals$} ({min:.decimals$} to {max:.decimals$}){mark}")
     }
@@ -88,5 +91,6 @@ mod tests {
             samples(&[100.0, 150.0, 200.0, 250.0, 300.0]).shown(0),
             "200 (100 to 300) ?"
         );
+        assert_eq!(samples(&[7.0]).shown(1), "7.0");
     }
 }
