@@ -18,7 +18,7 @@ use flowmeter::{
     config::{Capture, Tunnels},
     flow::Batch,
 };
-use flowmeter_common::{Link, Uncounted};
+use flowmeter_common::{InterfaceSlot, Link, Uncounted};
 
 fn capture(tunnels: Tunnels) -> Capture {
     Capture {
@@ -95,6 +95,54 @@ fn kernel_programs_agree_with_the_parser_on_every_case() {
         compared > 100,
         "only {compared} runs: the table of frames is not what it was"
     );
+}
+
+/// The counters of an interface stand at a place that its index gives; interfaces whose indexes give the same one
+/// must not share them.
+#[test]
+fn interfaces_whose_places_meet_are_counted_apart() {
+    if !support::root_or_skip("interfaces_whose_places_meet_are_counted_apart") {
+        return;
+    }
+    // Test runs come in at the loopback interface.
+    const LOOPBACK: u32 = 1;
+    let (ebpf, mut drain) = programs::loaded(&capture(Tunnels::Outer));
+    let same_place = |number| LOOPBACK + number * InterfaceSlot::COUNT;
+    for number in 1..InterfaceSlot::PLACES {
+        drain.add_interface(same_place(number)).expect("there is room");
+    }
+    drain.add_interface(LOOPBACK).expect("one place is left");
+    let full = drain
+        .add_interface(same_place(InterfaceSlot::PLACES))
+        .expect_err("all places are taken");
+    assert!(format!("{full:#}").contains("no room for the counters"), "{full:#}");
+
+    let frame = frames::ethernet(0x0800, &frames::ipv4(6, &frames::tcp(1, 80, 2, &[])));
+    let mut counted = |drain: &mut flowmeter::capture::drain::Drain| {
+        for program in ["flowmeter_xdp", "flowmeter_in"] {
+            programs::run(ebpf.program(program).expect("it is in the object"), &frame, 5);
+        }
+        let mut batch = Batch::default();
+        drain.drain(&mut batch).expect("draining");
+        batch
+            .interfaces
+            .iter()
+            .filter(|interface| interface.counters.seen.packets > 0)
+            .map(|interface| (interface.ifindex, interface.counters.seen.packets))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(counted(&mut drain), [(LOOPBACK, 10)]);
+    assert_eq!(counted(&mut drain), [(LOOPBACK, 10)]);
+
+    // What is given up counts on until nothing can be running any more; then the place is free, and empty.
+    drain.retire_interface(LOOPBACK);
+    assert_eq!(counted(&mut drain), [(LOOPBACK, 10)]);
+    assert_eq!(counted(&mut drain), [(LOOPBACK, 10)]);
+    assert_eq!(counted(&mut drain), [(0, 10)]);
+    drain
+        .add_interface(same_place(InterfaceSlot::PLACES))
+        .expect("a place is free again");
+    assert_eq!(counted(&mut drain), [(0, 10)]);
 }
 
 /// A flood must still be seen: its packets are counted as lost, and apart by source prefix and protocol.
