@@ -109,15 +109,14 @@ impl Detectors {
         self.scan.event(now_ns, event, contact, context);
         self.dos.event(now_ns, event, contact, context);
         self.beacons.event(now_ns, event, contact, context);
-        let pair = (contact.source, contact.target, contact.port, contact.protocol);
         if contact.port == 53 {
             self.dns.event(now_ns, event, contact, &self.beacons, context);
         }
         match contact.direction() {
             Direction::InternalToExternal => {
                 if let Event::Traffic(_) = event {
-                    let beaconing = self.beacons.regular(&pair);
-                    self.outbound.event(now_ns, event, contact, beaconing, context);
+                    self.outbound
+                        .event(now_ns, event, contact, &self.beacons, context);
                     self.ports.event(now_ns, event, contact, context);
                 }
             }
@@ -152,8 +151,11 @@ impl Detectors {
         if context.settings.any_threshold {
             self.thresholds.event(now_ns, event, contact, context);
         }
-        let tried = matches!(event, Event::Traffic(_)) && self.scan.tried(contact);
-        self.escalation.event(now_ns, event, contact, tried, context);
+        self.escalation
+            .event(now_ns, event, contact, &self.scan, context);
+        if context.episodes.news.is_empty() {
+            return;
+        }
         for news in std::mem::take(&mut context.episodes.news) {
             let victims = self.scan.victims(news.subject.source);
             self.escalation.news(&news, &victims, context);

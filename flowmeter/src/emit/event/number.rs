@@ -2,52 +2,96 @@
 
 use std::{io::Write as _, net::IpAddr};
 
-const PAIRS: &[u8; 200] = b"\
-    0001020304050607080910111213141516171819\
-    2021222324252627282930313233343536373839\
-    4041424344454647484950515253545556575859\
-    6061626364656667686970717273747576777879\
-    8081828384858687888990919293949596979899";
-
 const SECOND_NS: u64 = 1_000_000_000;
 
+/// Appends the first `length` of `bytes`. All are copied, then cut: a copy of constant size is a few moves where one
+/// of another size is a call.
+#[inline(always)]
+fn piece<const N: usize>(bytes: &[u8; N], length: usize, out: &mut Vec<u8>) {
+    let end = out.len() + length;
+    out.extend_from_slice(bytes);
+    out.truncate(end);
+}
+
+#[inline]
 pub(super) fn unsigned(value: u64, out: &mut Vec<u8>) {
-    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+    // Most counts are small; the others are printed once into room for the longest.
+    match u8::try_from(value) {
+        Ok(value @ ..10) => out.push(b'0' + value),
+        _ => {
+            let mut buffer = itoa::Buffer::new();
+            let digits = buffer.format(value).as_bytes();
+            match digits.first_chunk::<8>() {
+                Some(head) => {
+                    out.extend_from_slice(head);
+                    out.extend_from_slice(digits.get(8..).unwrap_or_default());
+                }
+                None => {
+                    let mut padded = [0; 8];
+                    for (to, from) in padded.iter_mut().zip(digits) {
+                        *to = *from;
+                    }
+                    piece(&padded, digits.len(), out);
+                }
+            }
+        }
+    }
 }
 
 /// Two digits.
-fn pair(value: u64, out: &mut Vec<u8>) {
-    let at = usize::try_from(value % 100 * 2).unwrap_or(0);
-    out.extend_from_slice(PAIRS.get(at..at + 2).unwrap_or_default());
+const fn pair(value: u64) -> [u8; 2] {
+    let [.., low] = value.to_be_bytes();
+    let low = low % 100;
+    [b'0' + low / 10, b'0' + low % 10]
 }
 
-/// `digits` of them, with leading zeros.
-fn padded(value: u64, digits: usize, out: &mut Vec<u8>) {
-    let at = out.len();
-    out.resize(at + digits, b'0');
-    let mut rest = value;
-    for digit in out.get_mut(at..).unwrap_or_default().iter_mut().rev() {
-        *digit = b'0' + u8::try_from(rest % 10).unwrap_or(0);
-        rest /= 10;
-    }
+/// Nine digits, with leading zeros.
+fn nine(value: u64) -> [u8; 9] {
+    let [a, b] = pair(value / 10_000_000);
+    let [c, d] = pair(value / 100_000 % 100);
+    let [e, f] = pair(value / 1000 % 100);
+    let [g, h] = pair(value / 10 % 100);
+    let [_, i] = pair(value % 10);
+    [a, b, c, d, e, f, g, h, i]
 }
 
 /// 16 digits.
 pub(super) fn hexadecimal(value: u64, out: &mut Vec<u8>) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let nibble = |shift: u32| usize::try_from(value >> shift & 15).unwrap_or(0);
-    out.extend((0..16).rev().filter_map(|place| DIGITS.get(nibble(place * 4))));
+    let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble };
+    let mut digits = [0; 16];
+    for ([high, low], byte) in digits.as_chunks_mut().0.iter_mut().zip(value.to_be_bytes()) {
+        (*high, *low) = (digit(byte >> 4), digit(byte & 15));
+    }
+    out.extend_from_slice(&digits);
 }
+
+/// Every octet with a dot behind it, and how many bytes that is.
+static OCTETS: [([u8; 4], u8); 256] = {
+    let mut octets = [([0; 4], 0); 256];
+    let mut value: u8 = 0;
+    loop {
+        let [a, b, c] = [b'0' + value / 100, b'0' + value / 10 % 10, b'0' + value % 10];
+        octets[value as usize] = match value {
+            0..10 => ([c, b'.', 0, 0], 2),
+            10..100 => ([b, c, b'.', 0], 3),
+            100.. => ([a, b, c, b'.'], 4),
+        };
+        if value == u8::MAX {
+            break octets;
+        }
+        value += 1;
+    }
+};
 
 pub(super) fn address(ip: IpAddr, out: &mut Vec<u8>) {
     match ip {
         IpAddr::V4(ip) => {
-            let [a, b, c, d] = ip.octets();
-            unsigned(a.into(), out);
-            for octet in [b, c, d] {
-                out.push(b'.');
-                unsigned(octet.into(), out);
+            for octet in ip.octets() {
+                if let Some((text, length)) = OCTETS.get(usize::from(octet)) {
+                    piece(text, usize::from(*length), out);
+                }
             }
+            out.pop();
         }
         // RFC 5952 is not worth a second implementation. A vector takes all that is written.
         IpAddr::V6(ip) => {
@@ -59,35 +103,27 @@ pub(super) fn address(ip: IpAddr, out: &mut Vec<u8>) {
 /// RFC 3339 in UTC with milliseconds, in quotes.
 pub(super) fn milliseconds(ns: u64, out: &mut Vec<u8>) {
     second(ns / SECOND_NS, out);
-    padded(ns % SECOND_NS / 1_000_000, 3, out);
-    out.extend_from_slice(b"Z\"");
+    let [a, b, c, ..] = nine(ns % SECOND_NS);
+    out.extend_from_slice(&[a, b, c, b'Z', b'"']);
 }
 
 /// RFC 3339 in UTC with nanoseconds, in quotes.
 pub(super) fn nanoseconds(ns: u64, out: &mut Vec<u8>) {
     second(ns / SECOND_NS, out);
-    padded(ns % SECOND_NS, 9, out);
-    out.extend_from_slice(b"Z\"");
+    let [a, b, c, d, e, f, g, h, i] = nine(ns % SECOND_NS);
+    out.extend_from_slice(&[a, b, c, d, e, f, g, h, i, b'Z', b'"']);
 }
 
 /// `"2026-04-26T11:45:20.`
 fn second(since_epoch: u64, out: &mut Vec<u8>) {
     let (year, month, day) = date(since_epoch / 86_400);
     let clock = since_epoch % 86_400;
-    out.push(b'"');
-    pair(year / 100, out);
-    pair(year, out);
-    out.push(b'-');
-    pair(month, out);
-    out.push(b'-');
-    pair(day, out);
-    out.push(b'T');
-    pair(clock / 3600, out);
-    out.push(b':');
-    pair(clock / 60 % 60, out);
-    out.push(b':');
-    pair(clock % 60, out);
-    out.push(b'.');
+    let ([century, decade], [y, z]) = (pair(year / 100), pair(year % 100));
+    let ([m, n], [d, e]) = (pair(month), pair(day));
+    let ([h, i], [j, k], [s, t]) = (pair(clock / 3600), pair(clock / 60 % 60), pair(clock % 60));
+    out.extend_from_slice(&[
+        b'"', century, decade, y, z, b'-', m, n, b'-', d, e, b'T', h, i, b':', j, k, b':', s, t, b'.',
+    ]);
 }
 
 /// Year, month and day of the proleptic Gregorian calendar, from days since 1970-01-01: the `civil_from_days` of
@@ -115,15 +151,13 @@ pub(super) fn seconds(ns: i128, out: &mut Vec<u8>) {
     // Up to 15 digits a decimal is its double's shortest one, less its trailing zeros. Small numbers have an
     // exponent, long ones may round.
     match u64::try_from(ns) {
-        Ok(ns @ (0 | 10_000..1_000_000_000_000_000)) => {
+        Ok(0) => out.extend_from_slice(b"0.0"),
+        Ok(ns @ 10_000..1_000_000_000_000_000) => {
             unsigned(ns / SECOND_NS, out);
             out.push(b'.');
-            let (mut fraction, mut digits) = (ns % SECOND_NS, 9);
-            while digits > 1 && fraction.is_multiple_of(10) {
-                fraction /= 10;
-                digits -= 1;
-            }
-            padded(fraction, digits, out);
+            let fraction = nine(ns % SECOND_NS);
+            let digits = fraction.iter().rposition(|&digit| digit != b'0').map_or(1, |last| last + 1);
+            piece(&fraction, digits, out);
         }
         _ => {
             let _ = serde_json::to_writer(out, &(ns as f64 / SECOND_NS as f64));
