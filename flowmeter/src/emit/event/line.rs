@@ -6,7 +6,10 @@ use std::net::IpAddr;
 
 use flowmeter_common::{FlowCounters, Tunnel, flow::tcp_flags};
 
-use super::{Encoder, Labels, flow, number};
+use super::{
+    Encoder, Labels, flow,
+    number::{self, Times},
+};
 use crate::{
     config::Schema,
     enrich::{Cast, Enriched, protocol},
@@ -22,11 +25,15 @@ pub(super) fn write(
     out: &mut Vec<u8>,
 ) -> serde_json::Result<()> {
     let wazuh4 = encoder.schema == Schema::Wazuh4;
-    let line = &mut Line { out, wazuh4 };
+    let line = &mut Line {
+        out,
+        wazuh4,
+        times: Times::default(),
+    };
     let (initiator, responder) = (slice.initiator, slice.responder);
     let ports = flow::has_ports(slice).then_some((initiator.port, responder.port));
     line.text("{\"@timestamp\":");
-    number::milliseconds(flow::last_packet_ns(slice), line.out);
+    line.times.milliseconds(flow::last_packet_ns(slice), line.out);
     if wazuh4 {
         line.text(",\"netflow\":\"true\",\"srcip\":");
         line.ip(initiator.ip);
@@ -116,9 +123,9 @@ fn event(line: &mut Line<'_>, encoder: &Encoder, slice: &Slice) -> serde_json::R
         serde_json::to_writer(&mut *line.out, &flow::event_type(encoder.schema, slice))?;
         line.text(",\"category\":[\"network\"],\"start\":");
     }
-    number::nanoseconds(slice.start_ns, line.out);
+    line.times.nanoseconds(slice.start_ns, line.out);
     line.text(",\"end\":");
-    number::nanoseconds(slice.last_ns, line.out);
+    line.times.nanoseconds(slice.last_ns, line.out);
     line.text(",\"duration\":");
     let duration_ns = slice.last_ns.saturating_sub(slice.start_ns);
     if line.wazuh4 {
@@ -231,6 +238,7 @@ fn network(line: &mut Line<'_>, encoder: &Encoder, slice: &Slice, enriched: &Enr
 struct Line<'a> {
     out: &'a mut Vec<u8>,
     wazuh4: bool,
+    times: Times,
 }
 
 /// The names of every union of TCP flags, and how many bytes they are.

@@ -13,28 +13,27 @@ fn piece<const N: usize>(bytes: &[u8; N], length: usize, out: &mut Vec<u8>) {
     out.truncate(end);
 }
 
+/// Eight digits of a number below 10^8, the first in the lowest byte, as numbers from 0 to 9: divided in halves, all
+/// halves at once.
+const fn eight(value: u64) -> u64 {
+    let quads = value / 10_000 | value % 10_000 << 32;
+    let hundreds = (quads * 10_486 >> 20) & 0x7f_0000_007f;
+    let pairs = hundreds | (quads - 100 * hundreds) << 16;
+    let tens = (pairs * 103 >> 10) & 0x000f_000f_000f_000f;
+    tens | (pairs - 10 * tens) << 8
+}
+
+const ZEROS: u64 = 0x3030_3030_3030_3030;
+
 #[inline]
 pub(super) fn unsigned(value: u64, out: &mut Vec<u8>) {
-    // Most counts are small; the others are printed once into room for the longest.
-    match u8::try_from(value) {
-        Ok(value @ ..10) => out.push(b'0' + value),
-        _ => {
-            let mut buffer = itoa::Buffer::new();
-            let digits = buffer.format(value).as_bytes();
-            match digits.first_chunk::<8>() {
-                Some(head) => {
-                    out.extend_from_slice(head);
-                    out.extend_from_slice(digits.get(8..).unwrap_or_default());
-                }
-                None => {
-                    let mut padded = [0; 8];
-                    for (to, from) in padded.iter_mut().zip(digits) {
-                        *to = *from;
-                    }
-                    piece(&padded, digits.len(), out);
-                }
-            }
-        }
+    if value < 100_000_000 {
+        let digits = eight(value);
+        let zeros = (digits.trailing_zeros() / 8).min(7);
+        let text = (digits | ZEROS) >> (zeros * 8);
+        piece(&text.to_le_bytes(), 8 - zeros as usize, out);
+    } else {
+        out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     }
 }
 
@@ -47,10 +46,7 @@ const fn pair(value: u64) -> [u8; 2] {
 
 /// Nine digits, with leading zeros.
 fn nine(value: u64) -> [u8; 9] {
-    let [a, b] = pair(value / 10_000_000);
-    let [c, d] = pair(value / 100_000 % 100);
-    let [e, f] = pair(value / 1000 % 100);
-    let [g, h] = pair(value / 10 % 100);
+    let [a, b, c, d, e, f, g, h] = (eight(value / 10 % 100_000_000) | ZEROS).to_le_bytes();
     let [_, i] = pair(value % 10);
     [a, b, c, d, e, f, g, h, i]
 }
@@ -100,30 +96,48 @@ pub(super) fn address(ip: IpAddr, out: &mut Vec<u8>) {
     }
 }
 
-/// RFC 3339 in UTC with milliseconds, in quotes.
-pub(super) fn milliseconds(ns: u64, out: &mut Vec<u8>) {
-    second(ns / SECOND_NS, out);
-    let [a, b, c, ..] = nine(ns % SECOND_NS);
-    out.extend_from_slice(&[a, b, c, b'Z', b'"']);
+/// Writes times of one line. Nearly all are of the same day, whose name is made once.
+#[derive(Default)]
+pub(super) struct Times {
+    day: Option<u64>,
+    /// `"2026-04-26T`
+    name: [u8; 12],
 }
 
-/// RFC 3339 in UTC with nanoseconds, in quotes.
-pub(super) fn nanoseconds(ns: u64, out: &mut Vec<u8>) {
-    second(ns / SECOND_NS, out);
-    let [a, b, c, d, e, f, g, h, i] = nine(ns % SECOND_NS);
-    out.extend_from_slice(&[a, b, c, d, e, f, g, h, i, b'Z', b'"']);
+impl Times {
+    /// RFC 3339 in UTC with milliseconds, in quotes.
+    pub(super) fn milliseconds(&mut self, ns: u64, out: &mut Vec<u8>) {
+        self.second(ns / SECOND_NS, out);
+        let [a, b, c, ..] = nine(ns % SECOND_NS);
+        out.extend_from_slice(&[a, b, c, b'Z', b'"']);
+    }
+
+    /// RFC 3339 in UTC with nanoseconds, in quotes.
+    pub(super) fn nanoseconds(&mut self, ns: u64, out: &mut Vec<u8>) {
+        self.second(ns / SECOND_NS, out);
+        let [a, b, c, d, e, f, g, h, i] = nine(ns % SECOND_NS);
+        out.extend_from_slice(&[a, b, c, d, e, f, g, h, i, b'Z', b'"']);
+    }
+
+    /// `"2026-04-26T11:45:20.`
+    fn second(&mut self, since_epoch: u64, out: &mut Vec<u8>) {
+        let day = since_epoch / 86_400;
+        if self.day != Some(day) {
+            self.day = Some(day);
+            self.name = day_name(day);
+        }
+        let clock = since_epoch % 86_400;
+        let ([h, i], [j, k], [s, t]) = (pair(clock / 3600), pair(clock / 60 % 60), pair(clock % 60));
+        out.extend_from_slice(&self.name);
+        out.extend_from_slice(&[h, i, b':', j, k, b':', s, t, b'.']);
+    }
 }
 
-/// `"2026-04-26T11:45:20.`
-fn second(since_epoch: u64, out: &mut Vec<u8>) {
-    let (year, month, day) = date(since_epoch / 86_400);
-    let clock = since_epoch % 86_400;
+fn day_name(day: u64) -> [u8; 12] {
+    let (year, month, day) = date(day);
     let ([century, decade], [y, z]) = (pair(year / 100), pair(year % 100));
     let ([m, n], [d, e]) = (pair(month), pair(day));
-    let ([h, i], [j, k], [s, t]) = (pair(clock / 3600), pair(clock / 60 % 60), pair(clock % 60));
-    out.extend_from_slice(&[
-        b'"', century, decade, y, z, b'-', m, n, b'-', d, e, b'T', h, i, b':', j, k, b':', s, t, b'.',
-    ]);
+    [b'"', century, decade, y, z, b'-', m, n, b'-', d, e, b'T']
 }
 
 /// Year, month and day of the proleptic Gregorian calendar, from days since 1970-01-01: the `civil_from_days` of
@@ -173,7 +187,7 @@ mod tests {
 
     use super::*;
 
-    fn written(write: impl Fn(&mut Vec<u8>)) -> String {
+    fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
         let mut out = Vec::new();
         write(&mut out);
         String::from_utf8(out).unwrap()
@@ -190,8 +204,21 @@ mod tests {
     proptest! {
         #[test]
         fn times_are_those_of_a_calendar_library(ns: u64) {
-            prop_assert_eq!(written(|out| milliseconds(ns, out)), quoted(format!("{:.3}", time(ns))));
-            prop_assert_eq!(written(|out| nanoseconds(ns, out)), quoted(format!("{:.9}", time(ns))));
+            prop_assert_eq!(written(|out| Times::default().milliseconds(ns, out)), quoted(format!("{:.3}", time(ns))));
+            prop_assert_eq!(written(|out| Times::default().nanoseconds(ns, out)), quoted(format!("{:.9}", time(ns))));
+        }
+
+        #[test]
+        fn numbers_are_those_of_the_standard_library(value: u64, shift in 0..64_u32) {
+            prop_assert_eq!(written(|out| unsigned(value >> shift, out)), (value >> shift).to_string());
+        }
+
+        #[test]
+        fn times_of_several_days_in_one_line_keep_apart(times in prop::collection::vec(any::<u64>(), 1..5)) {
+            let mut line = Times::default();
+            for ns in times.iter().flat_map(|&ns| [ns, ns / 2]) {
+                prop_assert_eq!(written(|out| line.nanoseconds(ns, out)), quoted(format!("{:.9}", time(ns))));
+            }
         }
 
         #[test]
@@ -216,7 +243,7 @@ mod tests {
         for day in 0..u64::MAX / SECOND_NS / 86_400 {
             let ns = day * 86_400 * SECOND_NS;
             assert_eq!(
-                written(|out| milliseconds(ns, out)),
+                written(|out| Times::default().milliseconds(ns, out)),
                 quoted(format!("{:.3}", time(ns)))
             );
         }
