@@ -12,4 +12,4 @@ pub mod uncounted;
 
 pub use flow::{FlowCounters, FlowKey, KeyFlags, Tunnel};
 pub use parse::{Frame, Gso, Link, Packet, Sizes, parse};
-pub use uncounted::{Count, InterfaceCounters, InterfaceGeneration, SpillCounters, SpillKey, Uncounted};
+pub use uncounted::{Count, InterfaceCounters, InterfaceSlot, SpillCounters, SpillKey, Uncounted};

@@ -74,21 +74,37 @@ impl Count {
     }
 }
 
-/// Key of the per-CPU counters: one entry per interface and map generation, so that what a generation's
-/// flows add up to can be compared with what the interface saw, to the packet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Pod, Zeroable)]
-#[repr(C)]
-pub struct InterfaceGeneration {
-    pub ifindex: u32,
-    pub generation: u32,
-}
-
 /// What one CPU saw on one interface in one map generation. Only ever grows; readers take differences.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct InterfaceCounters {
     pub seen: Count,
     pub uncounted: [Count; Uncounted::COUNT],
+}
+
+/// The counters of one interface, apart for the two map generations, so that what a generation's flows add up to can
+/// be compared with what the interface saw, to the packet. In the map of all interfaces it stands at one of the
+/// [`places`](Self::places) that its index gives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct InterfaceSlot {
+    /// 0: the slot is free, but for slot 0, which counts for interfaces that have none.
+    pub ifindex: u32,
+    pub reserved: u32,
+    pub generations: [InterfaceCounters; 2],
+}
+
+impl InterfaceSlot {
+    /// Slots in the map: a power of two, and as many interfaces as can be metered at most.
+    pub const COUNT: u32 = 1024;
+    /// Kernel indexes are mostly consecutive numbers, so that an interface mostly gets its first place.
+    pub const PLACES: u32 = 8;
+
+    /// Where an interface may stand: a place is found without a hash, and in mostly one look.
+    #[inline(always)]
+    pub fn places(ifindex: u32) -> impl Iterator<Item = u32> {
+        (0..Self::PLACES).map(move |place| ifindex.wrapping_add(place) % Self::COUNT)
+    }
 }
 
 impl InterfaceCounters {
@@ -148,5 +164,7 @@ impl SpillKey {
 }
 
 const _: () = assert!(size_of::<InterfaceCounters>() == 16 * (1 + Uncounted::COUNT));
+const _: () = assert!(size_of::<InterfaceSlot>() == 8 + 2 * size_of::<InterfaceCounters>());
+const _: () = assert!(InterfaceSlot::COUNT.is_power_of_two());
 const _: () = assert!(size_of::<SpillKey>() == 28);
 const _: () = assert!(size_of::<SpillCounters>() == 48);

@@ -15,7 +15,7 @@ use aya_log_ebpf::{
     trace,
 };
 use flowmeter_common::{
-    FlowCounters, FlowKey, Gso, InterfaceCounters, InterfaceGeneration, KeyFlags, Link, Packet, Sizes,
+    FlowCounters, FlowKey, Gso, InterfaceCounters, InterfaceSlot, KeyFlags, Link, Packet, Sizes,
     SpillCounters, SpillKey, Uncounted,
     flow::{flag_count, tcp_flags},
     parse::{Inside, MAX_TUNNELS, Network, adopt, find_network, find_tunnel, parse_network},
@@ -258,14 +258,19 @@ fn log_uncounted<C: EbpfContext>(
 
 #[inline(always)]
 fn interface_counters(ifindex: u32, generation: u32) -> Option<*mut InterfaceCounters> {
-    INTERFACES
-        .get_ptr_mut(InterfaceGeneration { ifindex, generation })
-        .or_else(|| {
-            INTERFACES.get_ptr_mut(InterfaceGeneration {
-                ifindex: 0,
-                generation,
-            })
+    let slot = InterfaceSlot::places(ifindex)
+        .find_map(|place| {
+            let slot = INTERFACES.get_ptr_mut(place)?;
+            // SAFETY: a live map value; the agent changes the index only while nothing is attached to the interface.
+            (unsafe { (*slot).ifindex } == ifindex).then_some(slot)
         })
+        .or_else(|| INTERFACES.get_ptr_mut(0))?;
+    // SAFETY: as above; the generation is 0 or 1.
+    Some(unsafe {
+        (&raw mut (*slot).generations)
+            .cast::<InterfaceCounters>()
+            .add(generation as usize)
+    })
 }
 
 #[inline(always)]

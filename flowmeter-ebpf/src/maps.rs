@@ -4,11 +4,9 @@
 use aya_ebpf::{
     Global,
     macros::map,
-    maps::{Array, HashMap, LpmTrie, PerCpuArray, PerCpuHashMap, RingBuf},
+    maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf},
 };
-use flowmeter_common::{
-    FlowCounters, FlowKey, InterfaceCounters, InterfaceGeneration, SpillCounters, SpillKey,
-};
+use flowmeter_common::{FlowCounters, FlowKey, InterfaceSlot, SpillCounters, SpillKey};
 
 /// The two generations of the flow map. Programs count into one while the agent reads the other; between
 /// the two lies a grace period, so that no program still holds a pointer into what is being read.
@@ -29,11 +27,11 @@ pub(crate) static INSERTED: Array<u64> = Array::with_max_entries(2, 0);
 #[map]
 pub(crate) static NOTICES: RingBuf = RingBuf::with_byte_size(4096, 0);
 
-/// What each interface saw and what was not counted. The agent adds an interface's two entries before it
-/// attaches to it; the entries of interface 0 catch what has none.
+/// What each interface saw and what was not counted. The agent gives an interface a slot before it attaches to it;
+/// slot 0 counts for those that have none.
 #[map]
-pub(crate) static INTERFACES: PerCpuHashMap<InterfaceGeneration, InterfaceCounters> =
-    PerCpuHashMap::with_max_entries(2048, 0);
+pub(crate) static INTERFACES: PerCpuArray<InterfaceSlot> =
+    PerCpuArray::with_max_entries(InterfaceSlot::COUNT, 0);
 
 #[map]
 pub(crate) static SCRATCH: PerCpuArray<crate::account::Scratch> = PerCpuArray::with_max_entries(1, 0);

@@ -45,9 +45,14 @@ pub(crate) fn main(workspace: &Workspace, args: &Args) -> Result<()> {
 /// Builds the object unless it is there and made from the same sources by the same compiler.
 pub(crate) fn build(workspace: &Workspace, toolchain: &Toolchain, force: bool) -> Result<()> {
     let object = workspace.bpf_object();
+    let bench = workspace.bench_object();
     let stamp = object.with_extension("stamp");
     let fingerprint = fingerprint(&workspace.root, toolchain)?;
-    if !force && object.is_file() && fs::read_to_string(&stamp).is_ok_and(|text| text == fingerprint) {
+    if !force
+        && object.is_file()
+        && bench.is_file()
+        && fs::read_to_string(&stamp).is_ok_and(|text| text == fingerprint)
+    {
         process::step(&format!(
             "the kernel programs are up to date: {}",
             object.display()
@@ -62,12 +67,10 @@ pub(crate) fn build(workspace: &Workspace, toolchain: &Toolchain, force: bool) -
     let mut command = Command::new(&toolchain.cargo);
     command.args(["build", "--release"]);
     process::run(for_bpf(&mut command, workspace, toolchain, &linker))?;
-    let built = workspace
-        .target
-        .join("bpf")
-        .join(TARGET)
-        .join("release/flowmeter-ebpf");
-    put(&built, &object)?;
+    let built = workspace.target.join("bpf").join(TARGET).join("release");
+    put(&built.join("flowmeter-bench"), &bench)?;
+    put(&built.join("flowmeter-own-table"), &workspace.own_table_object())?;
+    put(&built.join("flowmeter-ebpf"), &object)?;
     fs::write(&stamp, fingerprint).with_context(|| format!("writing {}", stamp.display()))?;
     process::step(&format!("the kernel programs are in {}", object.display()));
     Ok(())

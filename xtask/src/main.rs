@@ -1,11 +1,13 @@
 //! Builds, shows and tests flowmeter: `cargo xtask COMMAND`.
 
+mod bench;
 mod build_ebpf;
 mod demo;
 mod dist;
 mod eval;
 mod fuzz;
 mod linker;
+mod namespace;
 mod packages;
 mod process;
 mod run;
@@ -42,6 +44,8 @@ enum Command {
     Test(test::Args),
     /// Measure the detectors on labelled captures, and write the report
     Eval(eval::Args),
+    /// Measure the meter, beside others; tables go to target/bench (needs root)
+    Bench(bench::Args),
     /// Fuzz the frame parser, or a reader of files, with libFuzzer
     Fuzz(fuzz::Args),
     /// Make a Debian package and a tarball in target/dist
@@ -56,6 +60,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::main(&workspace, &args),
         Command::Test(args) => test::main(&workspace, &args),
         Command::Eval(args) => eval::main(&workspace, &args),
+        Command::Bench(args) => bench::main(&workspace, &args),
         Command::Fuzz(args) => fuzz::main(&workspace, &args),
         Command::Dist(args) => dist::main(&workspace, &args),
     });

@@ -8,10 +8,10 @@ use std::{collections::BTreeMap, time::Instant};
 use anyhow::{Context as _, Result, anyhow};
 use aya::{
     Ebpf,
-    maps::{Array, HashMap, MapData, PerCpuHashMap},
+    maps::{Array, HashMap, MapData, PerCpuArray, PerCpuValues},
 };
 use flowmeter_common::{
-    FlowCounters, FlowKey, InterfaceCounters, InterfaceGeneration, SpillCounters, SpillKey, Uncounted,
+    FlowCounters, FlowKey, InterfaceCounters, InterfaceSlot, SpillCounters, SpillKey, Uncounted,
     uncounted::Count,
 };
 use nix::time::{ClockId, clock_gettime};
@@ -23,7 +23,7 @@ use crate::{
 
 const BATCH_ENTRIES: usize = 4096;
 
-type InterfaceMap = PerCpuHashMap<MapData, [u8; 8], [u8; size_of::<InterfaceCounters>()]>;
+type InterfaceMap = PerCpuArray<MapData, [u8; size_of::<InterfaceSlot>()]>;
 type SpillMap = HashMap<MapData, [u8; size_of::<SpillKey>()], [u8; size_of::<SpillCounters>()]>;
 
 /// The reading side of the kernel's maps.
@@ -32,6 +32,8 @@ pub struct Drain {
     generation: Array<MapData, u32>,
     inserted: Array<MapData, u64>,
     interfaces: InterfaceMap,
+    /// Where in that map each interface stands.
+    slots: BTreeMap<u32, u32>,
     spill: SpillMap,
     grace_period: GracePeriod,
     reader: BatchReader<FlowKey, FlowCounters>,
@@ -56,7 +58,8 @@ impl Drain {
         let mut drain = Self {
             generation: Array::try_from(take(ebpf, "GENERATION")?)?,
             inserted: Array::try_from(take(ebpf, "INSERTED")?)?,
-            interfaces: PerCpuHashMap::try_from(take(ebpf, "INTERFACES")?)?,
+            interfaces: PerCpuArray::try_from(take(ebpf, "INTERFACES")?)?,
+            slots: BTreeMap::new(),
             spill: HashMap::try_from(take(ebpf, "SPILL")?)?,
             flows,
             grace_period,
@@ -74,48 +77,64 @@ impl Drain {
     /// Makes room for the counters of an interface; before anything is attached to it.
     ///
     /// # Errors
-    /// More than a thousand interfaces, or what else the kernel answers.
+    /// Hundreds of interfaces are metered already and have taken its places, or what else the kernel answers.
     pub fn add_interface(&mut self, ifindex: u32) -> Result<()> {
-        let cpus = aya::util::nr_cpus().map_err(|(file, error)| anyhow!("reading {file}: {error}"))?;
         self.retired.remove(&ifindex);
-        for generation in [0, 1] {
-            if self.before.contains_key(&(ifindex, generation)) {
-                continue;
-            }
-            let zero = aya::maps::PerCpuValues::try_from(vec![[0; size_of::<InterfaceCounters>()]; cpus])?;
-            self.interfaces
-                .insert(interface_key(ifindex, generation), zero, 0)
-                .with_context(|| format!("making room for the counters of interface {ifindex}"))?;
-            self.before
-                .insert((ifindex, generation), InterfaceCounters::default());
+        if self.slots.contains_key(&ifindex) {
+            return Ok(());
         }
+        let free = |place: &u32| !self.slots.values().any(|taken| taken == place);
+        let place = InterfaceSlot::places(ifindex).find(free).with_context(|| {
+            format!(
+                "no room for the counters of interface {ifindex} beside those of {} others; meter fewer interfaces",
+                self.slots.len()
+            )
+        })?;
+        self.set_slot(place, ifindex)
+            .with_context(|| format!("making room for the counters of interface {ifindex}"))?;
+        self.slots.insert(ifindex, place);
         Ok(())
+    }
+
+    /// Gives a slot to an interface, with all counters 0. No program may be counting in it.
+    fn set_slot(&mut self, place: u32, ifindex: u32) -> Result<()> {
+        let cpus = aya::util::nr_cpus().map_err(|(file, error)| anyhow!("reading {file}: {error}"))?;
+        let slot = bytemuck::cast(InterfaceSlot {
+            ifindex,
+            ..InterfaceSlot::default()
+        });
+        let values = PerCpuValues::try_from(vec![slot; cpus])?;
+        Ok(self.interfaces.set(place, values, 0)?)
     }
 
     /// Gives up the counters of an interface from which everything was detached, after the next two drains: a
     /// program that was running then may still write to either generation, until the grace period of the first.
     pub fn retire_interface(&mut self, ifindex: u32) {
-        if self.before.contains_key(&(ifindex, 0)) {
+        if self.slots.contains_key(&ifindex) {
             self.retired.insert(ifindex, 2);
         }
     }
 
     fn remove_retired(&mut self) {
-        let (before, interfaces) = (&mut self.before, &mut self.interfaces);
+        let mut due = Vec::new();
         self.retired.retain(|&ifindex, drains| {
             *drains -= 1;
-            if *drains > 0 {
-                return true;
+            if *drains == 0 {
+                due.push(ifindex);
             }
-            for generation in [0, 1] {
-                if before.remove(&(ifindex, generation)).is_some()
-                    && let Err(error) = interfaces.remove(&interface_key(ifindex, generation))
-                {
-                    log::warn!("removing the counters of interface {ifindex}: {error}");
-                }
-            }
-            false
+            *drains > 0
         });
+        for ifindex in due {
+            let Some(place) = self.slots.remove(&ifindex) else {
+                continue;
+            };
+            for generation in [0, 1] {
+                self.before.remove(&(ifindex, generation));
+            }
+            if let Err(error) = self.set_slot(place, 0) {
+                log::warn!("removing the counters of interface {ifindex}: {error:#}");
+            }
+        }
     }
 
     /// Waits until no program is running that was running before; after detaching, so that all that programs
@@ -174,15 +193,19 @@ impl Drain {
     /// True if any packet found no room in the flow map.
     fn read_interfaces(&mut self, generation: u32, batch: &mut Batch) -> Result<bool> {
         let mut map_full = false;
-        for (&(ifindex, _), before) in self.before.iter_mut().filter(|(key, _)| key.1 == generation) {
+        for (&ifindex, place) in &self.slots {
             let per_cpu = self
                 .interfaces
-                .get(&interface_key(ifindex, generation), 0)
+                .get(place, 0)
                 .with_context(|| format!("reading the counters of interface {ifindex}"))?;
             let mut now = InterfaceCounters::default();
             for cpu in per_cpu.iter() {
-                now.merge(&bytemuck::pod_read_unaligned(cpu));
+                let slot: InterfaceSlot = bytemuck::pod_read_unaligned(cpu);
+                if let Some(counters) = slot.generations.get(generation as usize) {
+                    now.merge(counters);
+                }
             }
+            let before = self.before.entry((ifindex, generation)).or_default();
             let counters = difference(&now, before);
             *before = now;
             map_full |= counters.get(Uncounted::MapFull).packets > 0;
@@ -226,10 +249,6 @@ fn flow_map(ebpf: &mut Ebpf, name: &str) -> Result<MapData> {
 
 fn fd(map: &MapData) -> std::os::fd::BorrowedFd<'_> {
     std::os::fd::AsFd::as_fd(map.fd())
-}
-
-fn interface_key(ifindex: u32, generation: u32) -> [u8; 8] {
-    bytemuck::cast(InterfaceGeneration { ifindex, generation })
 }
 
 fn difference(now: &InterfaceCounters, before: &InterfaceCounters) -> InterfaceCounters {

@@ -1,17 +1,16 @@
-//! The two namespaces, and sockets in them.
+//! The two namespaces, and what joins them.
 
 use std::{
-    fs::File,
-    io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     process::Command,
-    thread,
 };
 
-use anyhow::{Context, Result, anyhow};
-use nix::sched::{CloneFlags, setns};
+use anyhow::{Context, Result};
 
-use crate::process;
+use crate::{
+    namespace::{Namespace, ip},
+    process,
+};
 
 /// Both ends of the veth pair are called so, each in its namespace.
 pub(crate) const INTERFACE: &str = "eth0";
@@ -34,11 +33,6 @@ pub(crate) const OUTSIDE_MAC: [u8; 6] = [2, 0, 0, 0, 0, 5];
 pub(crate) struct Network {
     pub(crate) inside: Namespace,
     pub(crate) outside: Namespace,
-}
-
-pub(crate) struct Namespace {
-    pub(crate) name: String,
-    keep: bool,
 }
 
 impl Network {
@@ -69,14 +63,14 @@ impl Network {
             namespace.ip("link set lo up")?;
             namespace.ip(&format!("link set {INTERFACE} up"))?;
         }
-        inside.addresses(&[INSIDE_V4, INSIDE_V4_FOR_NEIGHBOUR, INSIDE_V6])?;
-        outside.addresses(&[OUTSIDE_V4, NEIGHBOUR_V4, OUTSIDE_V6])?;
-        inside.route(OUTSIDE_V4, INSIDE_V4)?;
-        inside.route(OUTSIDE_V6, INSIDE_V6)?;
-        inside.route(NEIGHBOUR_V4, INSIDE_V4_FOR_NEIGHBOUR)?;
-        outside.route(INSIDE_V4, OUTSIDE_V4)?;
-        outside.route(INSIDE_V6, OUTSIDE_V6)?;
-        outside.route(INSIDE_V4_FOR_NEIGHBOUR, NEIGHBOUR_V4)
+        addresses(inside, &[INSIDE_V4, INSIDE_V4_FOR_NEIGHBOUR, INSIDE_V6])?;
+        addresses(outside, &[OUTSIDE_V4, NEIGHBOUR_V4, OUTSIDE_V6])?;
+        route(inside, OUTSIDE_V4, INSIDE_V4)?;
+        route(inside, OUTSIDE_V6, INSIDE_V6)?;
+        route(inside, NEIGHBOUR_V4, INSIDE_V4_FOR_NEIGHBOUR)?;
+        route(outside, INSIDE_V4, OUTSIDE_V4)?;
+        route(outside, INSIDE_V6, OUTSIDE_V6)?;
+        route(outside, INSIDE_V4_FOR_NEIGHBOUR, NEIGHBOUR_V4)
     }
 
     /// Packets that the inner interface has received and sent, as the kernel's driver counts them.
@@ -102,79 +96,21 @@ impl Network {
     }
 
     pub(crate) fn keep(&mut self) {
-        self.inside.keep = true;
-        self.outside.keep = true;
+        self.inside.keep();
+        self.outside.keep();
     }
 }
 
-impl Namespace {
-    fn new(name: String) -> Result<Self> {
-        ip(&format!("netns add {name}"))?;
-        Ok(Self { name, keep: false })
+fn addresses(namespace: &Namespace, addresses: &[IpAddr]) -> Result<()> {
+    for address in addresses {
+        let how = if address.is_ipv6() { "/128 nodad" } else { "/32" };
+        namespace.ip(&format!("address add {address}{how} dev {INTERFACE}"))?;
     }
-
-    fn ip(&self, arguments: &str) -> Result<()> {
-        ip(&format!("-n {} {arguments}", self.name))
-    }
-
-    /// A command that will run in the namespace.
-    pub(crate) fn command(&self, program: &str) -> Command {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.name, program]);
-        command
-    }
-
-    fn run(&self, line: &str) -> Result<()> {
-        let mut words = line.split(' ');
-        let mut command = self.command(words.next().unwrap_or_default());
-        command.args(words);
-        process::output(&mut command).map(drop)
-    }
-
-    fn addresses(&self, addresses: &[IpAddr]) -> Result<()> {
-        for address in addresses {
-            let how = if address.is_ipv6() { "/128 nodad" } else { "/32" };
-            self.ip(&format!("address add {address}{how} dev {INTERFACE}"))?;
-        }
-        Ok(())
-    }
-
-    fn route(&self, to: IpAddr, from: IpAddr) -> Result<()> {
-        self.ip(&format!("route add {to} dev {INTERFACE} src {from}"))
-    }
-
-    /// Makes a socket in the namespace. It stays there, whoever uses it later.
-    pub(crate) fn socket<T: Send>(&self, make: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
-        let namespace = File::open(format!("/run/netns/{}", self.name))?;
-        thread::scope(|scope| {
-            // A thread of its own: setns moves the calling thread, and it is not moved back.
-            scope
-                .spawn(move || {
-                    setns(namespace, CloneFlags::CLONE_NEWNET)?;
-                    make()
-                })
-                .join()
-                .unwrap_or_else(|_| Err(io::Error::other("making a socket panicked")))
-        })
-    }
+    Ok(())
 }
 
-impl Drop for Namespace {
-    fn drop(&mut self) {
-        if self.keep {
-            return;
-        }
-        // The veth pair goes with its namespaces.
-        if let Err(error) = ip(&format!("netns delete {}", self.name)) {
-            eprintln!("removing the namespace {}: {error:#}", self.name);
-        }
-    }
-}
-
-fn ip(arguments: &str) -> Result<()> {
-    let mut command = Command::new("ip");
-    command.args(arguments.split(' '));
-    process::run(&mut command).map_err(|error| anyhow!("setting up the network: {error}"))
+fn route(namespace: &Namespace, to: IpAddr, from: IpAddr) -> Result<()> {
+    namespace.ip(&format!("route add {to} dev {INTERFACE} src {from}"))
 }
 
 fn mac(address: [u8; 6]) -> String {

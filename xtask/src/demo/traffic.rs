@@ -16,10 +16,10 @@ use nix::{
 };
 
 use super::network::{
-    INSIDE_MAC, INSIDE_V4, INSIDE_V4_FOR_NEIGHBOUR, INSIDE_V6, INTERFACE, NEIGHBOUR_V4, Namespace, Network,
-    OUTSIDE_MAC, OUTSIDE_V4, OUTSIDE_V6,
+    INSIDE_MAC, INSIDE_V4, INSIDE_V4_FOR_NEIGHBOUR, INSIDE_V6, INTERFACE, NEIGHBOUR_V4, Network, OUTSIDE_MAC,
+    OUTSIDE_V4, OUTSIDE_V6,
 };
-use crate::{process, signals};
+use crate::{namespace::Namespace, process, signals};
 
 /// Nothing on a veth pair takes this long.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -62,8 +62,8 @@ pub(super) fn exchange(
 ) -> Result<()> {
     signals::check()?;
     let exchanged = || -> io::Result<()> {
-        let listener = server.socket(|| TcpListener::bind(address))?;
-        let mut asking = client.socket(|| TcpStream::connect_timeout(&address, LIMIT))?;
+        let listener = server.inside(|| TcpListener::bind(address))?;
+        let mut asking = client.inside(|| TcpStream::connect_timeout(&address, LIMIT))?;
         // The connection stands, so this returns at once.
         let (mut answering, _) = listener.accept()?;
         for stream in [&asking, &answering] {
@@ -102,7 +102,7 @@ fn bytes(count: u64) -> io::Result<Vec<u8>> {
 pub(super) fn refused(client: &Namespace, to: IpAddr, port: u16) -> Result<()> {
     signals::check()?;
     let address = SocketAddr::new(to, port);
-    match client.socket(|| TcpStream::connect_timeout(&address, LIMIT)) {
+    match client.inside(|| TcpStream::connect_timeout(&address, LIMIT)) {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(()),
         Err(error) => Err(error).with_context(|| format!("connecting to the closed port {address}")),
         Ok(_) => bail!("the port {address}, which should be closed, is open"),
@@ -133,9 +133,9 @@ pub(super) fn questions(
         0,
     );
     let exchange = || -> io::Result<()> {
-        let answering = server.socket(|| UdpSocket::bind(address))?;
+        let answering = server.inside(|| UdpSocket::bind(address))?;
         let asking = client
-            .socket(|| UdpSocket::bind(any).and_then(|socket| socket.connect(address).map(|()| socket)))?;
+            .inside(|| UdpSocket::bind(any).and_then(|socket| socket.connect(address).map(|()| socket)))?;
         for socket in [&asking, &answering] {
             socket.set_read_timeout(Some(LIMIT))?;
         }
@@ -171,7 +171,7 @@ fn vlan_frames(from: &Namespace, count: usize) -> Result<()> {
         }
         Ok(sent)
     };
-    let sent = from.socket(send).context("sending VLAN frames")?;
+    let sent = from.inside(send).context("sending VLAN frames")?;
     ensure!(
         sent == count * frame.len(),
         "only {sent} bytes of VLAN frames were sent"
