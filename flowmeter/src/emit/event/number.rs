@@ -27,7 +27,9 @@ const ZEROS: u64 = 0x3030_3030_3030_3030;
 
 #[inline]
 pub(super) fn unsigned(value: u64, out: &mut Vec<u8>) {
-    if value < 100_000_000 {
+    if let Ok(digit @ ..10) = u8::try_from(value) {
+        out.push(b'0' + digit);
+    } else if value < 100_000_000 {
         let digits = eight(value);
         let zeros = (digits.trailing_zeros() / 8).min(7);
         let text = (digits | ZEROS) >> (zeros * 8);
