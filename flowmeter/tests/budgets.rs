@@ -1,7 +1,17 @@
 //! A guard against growing slower that does not depend on the machine: instructions, allocations and the verifier's
 //! work, each held to its budget in `budgets.toml`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "clippy's exception for tests does not reach their helper functions"
+)]
+
 mod support;
+
+#[path = "support/programs.rs"]
+mod programs;
 
 use std::{
     collections::BTreeMap,
@@ -10,11 +20,8 @@ use std::{
     process::Command,
 };
 
-use aya::programs::{Program, SchedClassifier, Xdp};
-use flowmeter::{
-    capture::{features::Features, programs},
-    config::Capture,
-};
+use aya::programs::Program;
+use flowmeter::config::Capture;
 use serde_json::Value;
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/budgets.toml");
@@ -25,7 +32,9 @@ const PROGRAM: &str = "FLOWMETER_PIPELINE";
 type Figures = BTreeMap<String, u64>;
 
 fn program_or_skip(test: &str) -> Option<PathBuf> {
-    let program = env::var_os(PROGRAM).filter(|path| !path.is_empty()).map(PathBuf::from);
+    let program = env::var_os(PROGRAM)
+        .filter(|path| !path.is_empty())
+        .map(PathBuf::from);
     if program.is_none() {
         support::skip(
             test,
@@ -93,7 +102,9 @@ fn answer(command: &mut Command) -> (Value, String) {
 fn instructions(program: &Path, traffic: &str, ticks: u64) -> u64 {
     let mut command = Command::new("valgrind");
     command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
-    command.arg(program).args(["--whole", "--warm-up", "1", "--flows", "5000"]);
+    command
+        .arg(program)
+        .args(["--whole", "--warm-up", "1", "--flows", "5000"]);
     command.args(["--traffic", traffic, "--ticks", &ticks.to_string()]);
     let (_, messages) = answer(&mut command);
     let collected = messages
@@ -149,36 +160,26 @@ fn verified_instructions_are_within_budget() {
     if !support::root_or_skip("verified_instructions_are_within_budget") {
         return;
     }
-    let features = Features::probe().unwrap();
-    let mut ebpf = programs::load(&Capture::default(), &features, log::LevelFilter::Off).unwrap();
+    let (ebpf, _) = programs::loaded(&Capture::default());
     let mut measured = Figures::new();
-    for (name, program) in ebpf.programs_mut() {
+    for (name, program) in ebpf.programs() {
         let info = match program {
-            Program::Xdp(program) => loaded(program, Xdp::load, Xdp::info),
-            Program::SchedClassifier(program) => {
-                loaded(program, SchedClassifier::load, SchedClassifier::info)
-            }
+            Program::Xdp(program) => program.info(),
+            Program::SchedClassifier(program) => program.info(),
             other => panic!("a program of type {:?}", other.prog_type()),
         };
-        // 5.16 and newer.
-        match info.verified_instruction_count() {
+        match info.unwrap().verified_instruction_count() {
             Some(count) => measured.insert(name.to_owned(), count.into()),
-            None => return support::skip("verified_instructions_are_within_budget", "needs verified_insns (5.16)"),
+            None => {
+                return support::skip(
+                    "verified_instructions_are_within_budget",
+                    "needs verified_insns (kernel 5.16)",
+                );
+            }
         };
     }
     assert!(!measured.is_empty(), "the object has no programs");
     hold("verified", &measured);
-}
-
-type Outcome<T> = Result<T, aya::programs::ProgramError>;
-
-fn loaded<P>(
-    program: &mut P,
-    load: impl Fn(&mut P) -> Outcome<()>,
-    info: impl Fn(&P) -> Outcome<aya::programs::ProgramInfo>,
-) -> aya::programs::ProgramInfo {
-    load(program).unwrap();
-    info(program).unwrap()
 }
 
 #[test]

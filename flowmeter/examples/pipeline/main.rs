@@ -60,7 +60,9 @@ fn main() -> Result<()> {
     let mut kernel = args.kernel.then(|| Kernel::new(&config)).transpose()?;
     let mut stages = Stages::new(&config, args.whole)?;
     let mut tallies: Vec<Tally> = Vec::new();
-    let start_ns = kernel.as_ref().map_or(Ok(traffic::EPOCH_NS), |_| kernel::monotonic_ns())?;
+    let start_ns = kernel
+        .as_ref()
+        .map_or(Ok(traffic::EPOCH_NS), |_| kernel::monotonic_ns())?;
     let mut traffic = Traffic::new(args.traffic, args.flows, start_ns);
     let offset_ns = kernel.as_ref().map_or(Ok(0), |_| kernel::epoch_offset_ns())?;
     let mut records = Vec::new();

@@ -108,7 +108,11 @@ fn answered(number: u64, salt: u64, start_ns: u64, first: bool, last: bool) -> [
     let inside = server.is_multiple_of(5);
     let key = FlowKey {
         source: mapped([10, 1, client[0], client[1]]),
-        destination: mapped(if inside { [10, 2, high, low] } else { [198, 18, high, low] }),
+        destination: mapped(if inside {
+            [10, 2, high, low]
+        } else {
+            [198, 18, high, low]
+        }),
         source_port: 1024 + u16::from_le_bytes([c, d]) % 60_000,
         destination_port: match e % 8 {
             0 => 80,
@@ -135,7 +139,10 @@ fn answered(number: u64, salt: u64, start_ns: u64, first: bool, last: bool) -> [
     let last_ns = first_ns + u64::from(f) * 1_000_000 + 40_000;
     let with = |flags: u8, opening: u8| {
         let closing = if last { FIN } else { 0 };
-        (flags | closing | if first { opening } else { 0 }, if first { opening } else { flags })
+        (
+            flags | closing | if first { opening } else { 0 },
+            if first { opening } else { flags },
+        )
     };
     let (flags, first_flags) = with(ACK | PSH, SYN);
     let (back_flags, back_first) = with(ACK | PSH, SYN | ACK);
@@ -143,7 +150,14 @@ fn answered(number: u64, salt: u64, start_ns: u64, first: bool, last: bool) -> [
     [
         FlowRecord {
             key,
-            counters: sent(packets, u64::from(packets) * 211, flags, first_flags, first_ns, last_ns),
+            counters: sent(
+                packets,
+                u64::from(packets) * 211,
+                flags,
+                first_flags,
+                first_ns,
+                last_ns,
+            ),
         },
         FlowRecord {
             key: back,

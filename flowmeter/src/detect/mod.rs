@@ -153,8 +153,7 @@ impl Detectors {
         if context.settings.any_threshold {
             self.thresholds.event(now_ns, event, contact, context);
         }
-        self.escalation
-            .event(now_ns, event, contact, &self.scan, context);
+        self.escalation.event(now_ns, event, contact, &self.scan, context);
         if context.episodes.news.is_empty() {
             return;
         }

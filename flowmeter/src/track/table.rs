@@ -92,10 +92,7 @@ impl Table {
     /// Frees a slot that is in no queue.
     pub(super) fn remove(&mut self, slot: u32) {
         let hash = self.get(slot).hash;
-        if let Ok(found) = self
-            .by_key
-            .find_entry(hash.spread(), |place| place.slot == slot)
-        {
+        if let Ok(found) = self.by_key.find_entry(hash.spread(), |place| place.slot == slot) {
             found.remove();
             self.get_mut(slot).live = false;
             self.free.push(slot);

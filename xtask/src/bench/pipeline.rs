@@ -63,7 +63,13 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Report> {
                 let stages = run(&["--kernel"])?;
                 let whole = run(&["--whole"])?;
                 let budget = run(&["--whole", "--lines-per-second", LINES_PER_SECOND])?;
-                take(figures.entry((flows, place)).or_default(), flows, &stages, &whole, &budget)?;
+                take(
+                    figures.entry((flows, place)).or_default(),
+                    flows,
+                    &stages,
+                    &whole,
+                    &budget,
+                )?;
             }
         }
     }
@@ -74,11 +80,14 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Report> {
 /// The measuring program, with the optimisations of a release.
 pub(crate) fn measuring_program(workspace: &Workspace) -> Result<PathBuf> {
     step("building the program that measures the pipeline");
-    process::run(
-        workspace
-            .cargo()
-            .args(["build", "--release", "--package", "flowmeter", "--example", "pipeline"]),
-    )?;
+    process::run(workspace.cargo().args([
+        "build",
+        "--release",
+        "--package",
+        "flowmeter",
+        "--example",
+        "pipeline",
+    ]))?;
     Ok(workspace.target.join("release/examples/pipeline"))
 }
 

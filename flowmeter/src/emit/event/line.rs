@@ -242,6 +242,10 @@ struct Line<'a> {
 }
 
 /// The names of every union of TCP flags, and how many bytes they are.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "evaluated when compiled; eight names and commas fit"
+)]
 static FLAGS: [([u8; FLAGS_BYTES], u8); 256] = {
     let mut unions = [([0; FLAGS_BYTES], 0); 256];
     let mut flags = 0;
@@ -282,7 +286,10 @@ impl Line<'_> {
 
     /// In quotes; escaped where it has to be.
     fn string(&mut self, text: &str) -> serde_json::Result<()> {
-        if text.bytes().any(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
+        if text
+            .bytes()
+            .any(|byte| byte < b' ' || byte == b'"' || byte == b'\\')
+        {
             return serde_json::to_writer(&mut *self.out, text);
         }
         self.text("\"");

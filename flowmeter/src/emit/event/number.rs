@@ -55,7 +55,13 @@ fn nine(value: u64) -> [u8; 9] {
 
 /// 16 digits.
 pub(super) fn hexadecimal(value: u64, out: &mut Vec<u8>) {
-    let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble };
+    let digit = |nibble: u8| {
+        if nibble < 10 {
+            b'0' + nibble
+        } else {
+            b'a' - 10 + nibble
+        }
+    };
     let mut digits = [0; 16];
     for ([high, low], byte) in digits.as_chunks_mut().0.iter_mut().zip(value.to_be_bytes()) {
         (*high, *low) = (digit(byte >> 4), digit(byte & 15));
@@ -64,6 +70,10 @@ pub(super) fn hexadecimal(value: u64, out: &mut Vec<u8>) {
 }
 
 /// Every octet with a dot behind it, and how many bytes that is.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "evaluated when compiled; 256 places for the values of a byte"
+)]
 static OCTETS: [([u8; 4], u8); 256] = {
     let mut octets = [([0; 4], 0); 256];
     let mut value: u8 = 0;
@@ -172,7 +182,10 @@ pub(super) fn seconds(ns: i128, out: &mut Vec<u8>) {
             unsigned(ns / SECOND_NS, out);
             out.push(b'.');
             let fraction = nine(ns % SECOND_NS);
-            let digits = fraction.iter().rposition(|&digit| digit != b'0').map_or(1, |last| last + 1);
+            let digits = fraction
+                .iter()
+                .rposition(|&digit| digit != b'0')
+                .map_or(1, |last| last + 1);
             piece(&fraction, digits, out);
         }
         _ => {
