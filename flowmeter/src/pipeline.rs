@@ -258,6 +258,7 @@ impl Pipeline {
         self.budget.queue(&mut self.slices, lines, now);
         let due = self.budget.due(now);
         self.write_waiting(due, names);
+        self.budget.give_back(&mut self.slices);
         self.writer.flush(now)
     }
 

@@ -29,6 +29,11 @@ pub(crate) const PING: Tool = Tool {
     package: "iputils-ping",
 };
 
+pub(crate) const VALGRIND: Tool = Tool {
+    command: "valgrind",
+    package: "valgrind",
+};
+
 /// What was asked for needs root.
 #[derive(Debug)]
 pub(crate) struct NeedsRoot {

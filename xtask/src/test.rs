@@ -12,8 +12,8 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use crate::{
-    build_ebpf,
-    packages::{self, ETHTOOL, IP, PING, Tool},
+    bench, build_ebpf,
+    packages::{self, ETHTOOL, IP, PING, Tool, VALGRIND},
     process,
     toolchain::Toolchain,
     workspace::Workspace,
@@ -35,7 +35,7 @@ const MEMBERS: [&str; 3] = ["--workspace", "--exclude", "flowmeter-ebpf"];
 pub(crate) fn main(workspace: &Workspace, args: &Args) -> Result<()> {
     let as_root = packages::is_root() && !args.no_root;
     if as_root {
-        packages::ensure_tools(&[IP, ETHTOOL, PING])?;
+        packages::ensure_tools(&[IP, ETHTOOL, PING, VALGRIND])?;
     }
     let toolchain = Toolchain::find_or_install()?;
     build_ebpf::build(workspace, &toolchain, false)?;
@@ -62,6 +62,7 @@ pub(crate) fn main(workspace: &Workspace, args: &Args) -> Result<()> {
     } else {
         "running the tests that need no root"
     });
+    let measuring = bench::measuring_program(workspace)?;
     let skips = workspace.target.join("skipped-tests");
     fs::write(&skips, "").with_context(|| format!("writing {}", skips.display()))?;
     let mut command = workspace.cargo();
@@ -70,7 +71,8 @@ pub(crate) fn main(workspace: &Workspace, args: &Args) -> Result<()> {
         .args(MEMBERS)
         .args(["--no-fail-fast", "--"])
         .args(&args.filter)
-        .env("FLOWMETER_SKIPS", &skips);
+        .env("FLOWMETER_SKIPS", &skips)
+        .env("FLOWMETER_PIPELINE", measuring);
     if args.no_root {
         command.env("FLOWMETER_NO_ROOT", "1");
     }

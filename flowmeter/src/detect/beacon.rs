@@ -269,7 +269,8 @@ impl Beacons {
         contact: &Contact,
         context: &mut Context<'_>,
     ) {
-        if !contact.unicast
+        if matches!(event, Event::Traffic(_))
+            || !contact.unicast
             || !(contact.is_tcp() || contact.is_udp())
             || contact.direction() == Direction::ExternalToExternal
         {

@@ -9,6 +9,7 @@ use super::{
     contact::{Contact, Event, Verdict},
     episode::{News, Subject},
     lateral::started_after_scan,
+    scan::Scan,
     table::{Entry, Table},
 };
 use crate::config::detect::DetectorMode;
@@ -179,16 +180,16 @@ impl Escalation {
         now_ns: u64,
         event: &Event,
         contact: &Contact,
-        tried: bool,
+        scan: &Scan,
         context: &mut Context<'_>,
     ) {
-        if !tried
-            || !matches!(event, Event::Traffic(_))
+        if !matches!(event, Event::Traffic(_))
             || contact.verdict != Verdict::Accepted
             || !contact.is_tcp()
             || contact.sent.packets < SESSION
             || contact.received.packets < SESSION
             || !started_after_scan(contact, self, context)
+            || !scan.tried(contact)
         {
             return;
         }

@@ -35,7 +35,7 @@ pub use episode::{REASONS, TECHNIQUES};
 pub use finding::{Baseline, Confidence, Count, Finding, Period, Phase, Reason, SAMPLE, Tag, Visibility};
 pub use snapshot::SnapshotError;
 
-use std::ops::Range;
+use std::{hint::black_box, ops::Range};
 
 use flowmeter_common::{SpillCounters, SpillKey};
 use serde::{Deserialize, Serialize};
@@ -113,15 +113,14 @@ impl Detectors {
         self.scan.event(now_ns, event, contact, context);
         self.dos.event(now_ns, event, contact, context);
         self.beacons.event(now_ns, event, contact, context);
-        let pair = (contact.source, contact.target, contact.port, contact.protocol);
         if contact.port == 53 {
             self.dns.event(now_ns, event, contact, &self.beacons, context);
         }
         match contact.direction() {
             Direction::InternalToExternal => {
                 if let Event::Traffic(_) = event {
-                    let beaconing = self.beacons.regular(&pair);
-                    self.outbound.event(now_ns, event, contact, beaconing, context);
+                    self.outbound
+                        .event(now_ns, event, contact, &self.beacons, context);
                     self.ports.event(now_ns, event, contact, context);
                 }
             }
@@ -157,8 +156,10 @@ impl Detectors {
         if context.settings.any_threshold {
             self.thresholds.event(now_ns, event, contact, context);
         }
-        let tried = matches!(event, Event::Traffic(_)) && self.scan.tried(contact);
-        self.escalation.event(now_ns, event, contact, tried, context);
+        self.escalation.event(now_ns, event, contact, &self.scan, context);
+        if context.episodes.news.is_empty() {
+            return;
+        }
         for news in std::mem::take(&mut context.episodes.news) {
             let victims = self.scan.victims(news.subject.source);
             self.escalation.news(&news, &victims, context);
@@ -213,6 +214,9 @@ impl Detectors {
         self.thresholds.tick(now_ns);
     }
 }
+
+/// Slices whose contacts are fetched together.
+const BLOCK: usize = 16;
 
 /// How often state that has expired is looked for.
 const TICK_NS: u64 = 600_000_000_000;
@@ -336,8 +340,13 @@ impl Engine {
             };
             detectors.event(time_ns, &event, contact, &mut context);
         };
-        for seen in order.iter().filter_map(|(_, index)| seen(*index)) {
-            contacts.take(seen, &mut tell);
+        for block in order.chunks(BLOCK) {
+            let block = || block.iter().filter_map(|(_, index)| seen(*index));
+            // Looked for one after another, the waits for memory overlap; taken alone each would wait for its own.
+            black_box(block().filter(|seen| contacts.knows(seen)).count());
+            for seen in block() {
+                contacts.take(seen, &mut tell);
+            }
         }
         self.watermark_ns = self.watermark_ns.max(watermark_ns);
         contacts.pass(self.watermark_ns, &mut tell);

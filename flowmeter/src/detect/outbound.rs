@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Baseline, Confidence, Context, Count, Finding, Tag,
+    beacon::Beacons,
     contact::{Contact, Event, Traffic},
     episode::Subject,
     table::{Entry, Table},
@@ -197,7 +198,7 @@ impl Outbound {
         now_ns: u64,
         event: &Event,
         contact: &Contact,
-        beaconing: bool,
+        beacons: &Beacons,
         context: &mut Context<'_>,
     ) {
         let Event::Traffic(traffic) = event else {
@@ -218,9 +219,13 @@ impl Outbound {
             ..Volume::default()
         });
         volume.add(traffic);
+        let day: u64 = volume.day_sent.iter().sum();
+        // An hour's bytes are among those of its days.
+        if day < settings.hour_bytes.min(settings.day_bytes) {
+            return;
+        }
         let hour: u64 = volume.sent.iter().sum();
         let hour_received: u64 = volume.received.iter().sum();
-        let day: u64 = volume.day_sent.iter().sum();
         let day_received: u64 = volume.day_received.iter().sum();
         let ratio = u64::from(settings.ratio);
         let by_hour = hour >= settings.hour_bytes && hour >= ratio.saturating_mul(hour_received);
@@ -242,6 +247,7 @@ impl Outbound {
         if !over {
             return;
         }
+        let beaconing = beacons.regular(&(contact.source, contact.target, contact.port, contact.protocol));
         let magnitude = if by_hour { hour } else { day };
         volume.peak = volume.peak.max(magnitude);
         // What went there on a day before was told then: a backup every night is one finding, unless it doubles. The

@@ -155,9 +155,10 @@ impl Promotion {
     /// Takes up to `bytes`, at least 1 KiB.
     pub(super) fn with_bytes(bytes: u64) -> Self {
         let words = 1_u64 << (bytes / 16).max(64).ilog2();
-        let generation = vec![0; usize::try_from(words).unwrap_or(64)];
+        // Zeroed by the kernel when it is touched; a clone would touch all of it at once.
+        let generation = || vec![0; usize::try_from(words).unwrap_or(64)];
         Self {
-            generations: [generation.clone(), generation],
+            generations: [generation(), generation()],
             mask: words * 64 - 1,
             met: 0,
         }

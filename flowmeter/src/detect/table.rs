@@ -1,6 +1,6 @@
 //! Bounded tables: who has to go when there is no more room does not depend on hashing.
 
-use std::hash::Hash;
+use std::{cmp::Ordering, hash::Hash};
 
 use hashbrown::HashMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -110,19 +110,33 @@ impl<K: Copy + Ord + Hash, V: Entry> Table<K, V> {
     }
 
     fn evict(&mut self) {
-        let mut ranks: Vec<(u32, u64, K)> = self
-            .map
-            .iter()
-            .map(|(key, value)| (value.suspicion(), value.last_ns(), *key))
-            .collect();
-        let going = (ranks.len() / 8).max(1).min(ranks.len());
-        if going < ranks.len() {
-            ranks.select_nth_unstable(going);
+        // Ranks without keys are small; only those that draw for the last place are told apart by key.
+        let rank = |value: &V| (value.suspicion(), value.last_ns());
+        let going = (self.map.len() / 8).max(1).min(self.map.len());
+        let Some(last) = going.checked_sub(1) else {
+            return;
+        };
+        let mut ranks: Vec<(u32, u64)> = self.map.values().map(rank).collect();
+        let (lower, &mut limit, _) = ranks.select_nth_unstable(last);
+        let mut drawn = going - lower.iter().filter(|rank| **rank < limit).count();
+        let mut draws: Vec<K> = Vec::new();
+        self.map.retain(|key, value| match rank(value).cmp(&limit) {
+            Ordering::Less => false,
+            Ordering::Equal => {
+                draws.push(*key);
+                true
+            }
+            Ordering::Greater => true,
+        });
+        if drawn < draws.len() {
+            draws.select_nth_unstable(drawn);
+        } else {
+            drawn = draws.len();
         }
-        for (_, _, key) in ranks.into_iter().take(going) {
-            self.map.remove(&key);
-            self.evicted += 1;
+        for key in draws.iter().take(drawn) {
+            self.map.remove(key);
         }
+        self.evicted += going as u64;
     }
 }
 

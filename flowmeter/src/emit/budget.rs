@@ -111,7 +111,12 @@ impl Budget {
     pub fn queue(&mut self, slices: &mut Vec<Slice>, told: usize, now: Instant) {
         let waiting = &mut self.waiting;
         waiting.slices.clear();
-        std::mem::swap(&mut waiting.slices, slices);
+        if self.flows == Flows::Budget {
+            // Few: the room for all of an interval's stays where it is.
+            waiting.slices.append(slices);
+        } else {
+            std::mem::swap(&mut waiting.slices, slices);
+        }
         waiting.written_summaries = 0;
         waiting.written_slices = 0;
         waiting.pace = (self.paced && self.flows == Flows::Budget).then_some(Pace {
@@ -119,6 +124,15 @@ impl Budget {
             written: told,
             next: now,
         });
+    }
+
+    /// Gives the room that [`Budget::queue`] took back to `slices`, which must be empty, once none waits.
+    pub fn give_back(&mut self, slices: &mut Vec<Slice>) {
+        if self.waiting() == 0 && self.flows != Flows::Budget {
+            self.waiting.slices.clear();
+            self.waiting.written_slices = 0;
+            std::mem::swap(&mut self.waiting.slices, slices);
+        }
     }
 
     /// How many of the lines that wait may be written now.

@@ -11,7 +11,7 @@ use sha1::{Digest, Sha1};
 use crate::flow::Endpoint;
 
 /// `1:` and the base64 of a SHA-1.
-const LENGTH: usize = 2 + 28;
+pub const LENGTH: usize = 2 + 28;
 const SEED: [u8; 2] = [0, 0];
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -41,6 +41,11 @@ impl CommunityId {
 
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    /// The same; all of it is ASCII.
+    pub const fn as_bytes(&self) -> &[u8; LENGTH] {
+        &self.0
     }
 }
 

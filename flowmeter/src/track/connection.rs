@@ -15,6 +15,7 @@ use super::{
     key::{Pair, Side, connection_id},
     outcome::{self, Seen},
     queue::Queue,
+    table::KeyHash,
     timeouts::{LINGER_NS, QUIET_NS, Timeouts},
 };
 use crate::flow::{EndReason, Endpoint, InitiatorBasis, Outcome, Slice, ip_address};
@@ -35,6 +36,10 @@ enum Phase {
 #[derive(Clone, Debug)]
 pub(super) struct Connection {
     pub(super) key: FlowKey,
+    /// Of `key`.
+    pub(super) hash: KeyHash,
+    /// In the table; its slot is not free.
+    pub(super) live: bool,
     pending: Pair<FlowCounters>,
     seen: Pair<Seen>,
     initiator: Side,
@@ -57,9 +62,11 @@ pub(super) struct Connection {
 const _: () = assert!(size_of::<Connection>() <= 232);
 
 impl Connection {
-    pub(super) fn new(key: FlowKey) -> Self {
+    pub(super) fn new(key: FlowKey, hash: KeyHash) -> Self {
         Self {
             key,
+            hash,
+            live: true,
             pending: Pair::default(),
             seen: Pair::default(),
             initiator: Side::Source,

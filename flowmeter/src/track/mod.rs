@@ -35,15 +35,38 @@ use std::collections::VecDeque;
 
 use connection::Connection;
 use flowmeter_common::FlowKey;
-use key::connection_key;
+use key::{Side, connection_key};
 use queue::Queue;
-use table::Table;
+use table::{KeyHash, Table};
 use timeouts::Timeouts;
 
 use crate::{
     config,
     flow::{EndReason, FlowRecord, Slice},
 };
+
+/// Records that are looked up together.
+const BLOCK: usize = 32;
+
+/// Where a record belongs.
+#[derive(Clone, Copy, Debug)]
+struct Found {
+    key: FlowKey,
+    hash: KeyHash,
+    side: Side,
+    slot: Option<u32>,
+}
+
+impl Default for Found {
+    fn default() -> Self {
+        Self {
+            key: FlowKey::default(),
+            hash: KeyHash::default(),
+            side: Side::Source,
+            slot: None,
+        }
+    }
+}
 
 /// How full the table is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,25 +120,43 @@ impl Tracker {
     /// Where a new connection finds the table full, the one that has been idle the longest ends early and its
     /// slice is pushed to `evicted`, with its traffic of this interval. A record without packets is no traffic.
     pub fn ingest(&mut self, records: &[FlowRecord], evicted: &mut Vec<Slice>) {
-        for FlowRecord { key, counters } in records {
-            if counters.packets == 0 {
-                continue;
+        for block in records.chunks(BLOCK) {
+            // Looked up one after another before anything is counted: the waits for memory overlap.
+            let mut found = [Found::default(); BLOCK];
+            for (found, record) in found.iter_mut().zip(block) {
+                (found.key, found.side) = connection_key(&record.key);
+                found.hash = self.table.hash(&found.key);
             }
-            let egress = key.flags.egress();
-            let (key, side) = connection_key(key);
-            let hash = self.table.hash(&key);
-            let slot = match self.table.find(hash, &key) {
-                Some(slot) => {
-                    if !self.table.get(slot).has_pending() {
-                        self.table.queues.remove(slot);
-                        self.active.push_back(slot);
-                    }
-                    slot
+            for found in found.iter_mut().take(block.len()) {
+                found.slot = self.table.find(found.hash, &found.key);
+            }
+            for (found, record) in found.iter().zip(block) {
+                if record.counters.packets > 0 {
+                    self.count(found, record, evicted);
                 }
-                None => self.insert(hash, key, evicted),
-            };
-            self.table.get_mut(slot).add(side, counters, egress);
+            }
         }
+    }
+
+    fn count(&mut self, found: &Found, record: &FlowRecord, evicted: &mut Vec<Slice>) {
+        let Found { key, hash, .. } = found;
+        // A record before it in the block may have brought the connection in, or evicted it.
+        let slot = found
+            .slot
+            .filter(|slot| self.table.holds(*slot, key))
+            .or_else(|| self.table.find(*hash, key));
+        let slot = match slot {
+            Some(slot) => {
+                if !self.table.get(slot).has_pending() {
+                    self.table.queues.remove(slot);
+                    self.active.push_back(slot);
+                }
+                slot
+            }
+            None => self.insert(*hash, *key, evicted),
+        };
+        let egress = record.key.flags.egress();
+        self.table.get_mut(slot).add(found.side, &record.counters, egress);
     }
 
     /// Closes the interval at `now_ns` and pushes its slices: one for each connection with traffic since the
@@ -150,9 +191,9 @@ impl Tracker {
         }
     }
 
-    fn insert(&mut self, hash: u64, key: FlowKey, evicted: &mut Vec<Slice>) -> u32 {
+    fn insert(&mut self, hash: KeyHash, key: FlowKey, evicted: &mut Vec<Slice>) -> u32 {
         while self.table.len() >= self.capacity && self.evict(evicted) {}
-        let slot = self.table.insert(hash, Connection::new(key));
+        let slot = self.table.insert(hash, Connection::new(key, hash));
         self.active.push_back(slot);
         slot
     }

@@ -11,6 +11,24 @@ use super::{
     queue::{Queue, Queues},
 };
 
+/// What is found by key. With the hash in it neither growing nor looking past a stranger reads connections.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    slot: u32,
+    hash: KeyHash,
+}
+
+/// A key's hash in as much room as a slot has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct KeyHash(u32);
+
+impl KeyHash {
+    /// Spread over all bits: the table takes its position from the low ones and a tag from the high ones.
+    const fn spread(self) -> u64 {
+        (self.0 as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+}
+
 /// The connections, each in a slot whose number stays the same while it lives.
 ///
 /// Nothing that leaves the tracker depends on the hash, so its seed may be random.
@@ -18,7 +36,7 @@ use super::{
 pub(super) struct Table {
     connections: Vec<Connection>,
     free: Vec<u32>,
-    by_key: HashTable<u32>,
+    by_key: HashTable<Place>,
     hasher: DefaultHashBuilder,
     pub(super) queues: Queues,
 }
@@ -39,18 +57,24 @@ impl Table {
     }
 
     /// To be handed to [`Table::find`] and [`Table::insert`] with the same key.
-    pub(super) fn hash(&self, key: &FlowKey) -> u64 {
-        hash(&self.hasher, key)
+    pub(super) fn hash(&self, key: &FlowKey) -> KeyHash {
+        // One write of all 48 bytes; the derived Hash makes one for each field and array length.
+        let mut state = self.hasher.build_hasher();
+        state.write(bytes_of(key));
+        let [high, low] = [state.finish() >> 32, state.finish() & 0xffff_ffff];
+        KeyHash(u32::try_from(high ^ low).unwrap_or(0))
     }
 
-    pub(super) fn find(&self, hash: u64, key: &FlowKey) -> Option<u32> {
+    pub(super) fn find(&self, hash: KeyHash, key: &FlowKey) -> Option<u32> {
         self.by_key
-            .find(hash, |&slot| connection(&self.connections, slot).key == *key)
-            .copied()
+            .find(hash.spread(), |place| {
+                place.hash == hash && connection(&self.connections, place.slot).key == *key
+            })
+            .map(|place| place.slot)
     }
 
     /// Adds a connection in no queue. Its key must not be in the table.
-    pub(super) fn insert(&mut self, hash: u64, new: Connection) -> u32 {
+    pub(super) fn insert(&mut self, hash: KeyHash, new: Connection) -> u32 {
         let slot = if let Some(slot) = self.free.pop() {
             *self.get_mut(slot) = new;
             slot
@@ -60,25 +84,25 @@ impl Table {
             self.queues.add_slot();
             slot
         };
-        let Self {
-            connections,
-            by_key,
-            hasher,
-            ..
-        } = self;
-        by_key.insert_unique(hash, slot, |&slot| {
-            self::hash(hasher, &connection(connections, slot).key)
-        });
+        self.by_key
+            .insert_unique(hash.spread(), Place { slot, hash }, |place| place.hash.spread());
         slot
     }
 
     /// Frees a slot that is in no queue.
     pub(super) fn remove(&mut self, slot: u32) {
-        let hash = self.hash(&self.get(slot).key);
-        if let Ok(found) = self.by_key.find_entry(hash, |&other| other == slot) {
+        let hash = self.get(slot).hash;
+        if let Ok(found) = self.by_key.find_entry(hash.spread(), |place| place.slot == slot) {
             found.remove();
+            self.get_mut(slot).live = false;
             self.free.push(slot);
         }
+    }
+
+    /// False if the slot has been freed, or is another connection's by now.
+    pub(super) fn holds(&self, slot: u32, key: &FlowKey) -> bool {
+        let connection = self.get(slot);
+        connection.live && connection.key == *key
     }
 
     pub(super) fn get(&self, slot: u32) -> &Connection {
@@ -106,11 +130,4 @@ impl Table {
 )]
 fn connection(connections: &[Connection], slot: u32) -> &Connection {
     &connections[slot as usize]
-}
-
-fn hash(hasher: &DefaultHashBuilder, key: &FlowKey) -> u64 {
-    // One write of all 48 bytes; the derived Hash makes one for each field and array length.
-    let mut state = hasher.build_hasher();
-    state.write(bytes_of(key));
-    state.finish()
 }

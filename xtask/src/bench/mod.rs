@@ -23,6 +23,8 @@ use crate::{
     toolchain::Toolchain,
     workspace::Workspace,
 };
+pub(crate) use pipeline::measuring_program;
+
 use generator::Generate;
 use kernel::Kernel;
 use report::Report;

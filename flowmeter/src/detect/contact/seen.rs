@@ -60,7 +60,12 @@ impl Seen {
         Self {
             time_ns: first_ns.unwrap_or(slice.last_ns).max(slice.start_ns),
             contact: hash(0, &(slice.protocol, a, b)),
-            reverse: hash(0, &(slice.protocol, b, a)),
+            // Asked for only where the initiator was guessed.
+            reverse: if slice.basis > InitiatorBasis::IcmpType {
+                hash(0, &(slice.protocol, b, a))
+            } else {
+                0
+            },
             source: slice.initiator.ip,
             target: slice.responder.ip,
             source_port,

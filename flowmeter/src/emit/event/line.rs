@@ -6,7 +6,10 @@ use std::net::IpAddr;
 
 use flowmeter_common::{FlowCounters, Tunnel, flow::tcp_flags};
 
-use super::{Encoder, Labels, flow, number};
+use super::{
+    Encoder, Labels, flow,
+    number::{self, Times},
+};
 use crate::{
     config::Schema,
     enrich::{Cast, Enriched, protocol},
@@ -22,11 +25,15 @@ pub(super) fn write(
     out: &mut Vec<u8>,
 ) -> serde_json::Result<()> {
     let wazuh4 = encoder.schema == Schema::Wazuh4;
-    let line = &mut Line { out, wazuh4 };
+    let line = &mut Line {
+        out,
+        wazuh4,
+        times: Times::default(),
+    };
     let (initiator, responder) = (slice.initiator, slice.responder);
     let ports = flow::has_ports(slice).then_some((initiator.port, responder.port));
     line.text("{\"@timestamp\":");
-    number::milliseconds(flow::last_packet_ns(slice), line.out);
+    line.times.milliseconds(flow::last_packet_ns(slice), line.out);
     if wazuh4 {
         line.text(",\"netflow\":\"true\",\"srcip\":");
         line.ip(initiator.ip);
@@ -46,7 +53,7 @@ pub(super) fn write(
     event(line, encoder, slice)?;
     if wazuh4 {
         line.text(",\"collector\":{\"name\":");
-        serde_json::to_writer(&mut *line.out, &encoder.collector)?;
+        line.string(&encoder.collector)?;
         line.text("}");
     } else {
         line.text(",\"ecs\":{\"version\":\"");
@@ -73,7 +80,7 @@ pub(super) fn write(
     flow_part(line, encoder, slice, enriched);
     network(line, encoder, slice, enriched);
     line.text(",\"service\":{\"name\":");
-    serde_json::to_writer(&mut *line.out, enriched.service)?;
+    line.string(enriched.service)?;
     line.text("}");
     if flow::is_tcp(slice) {
         line.text(",\"tcp\":{\"flags\":");
@@ -90,7 +97,7 @@ pub(super) fn write(
     line.text(",\"observer\":{");
     if !wazuh4 {
         line.text("\"name\":");
-        serde_json::to_writer(&mut *line.out, &encoder.collector)?;
+        line.string(&encoder.collector)?;
         line.text(",");
     }
     let way = if slice.initiator_egress {
@@ -103,22 +110,22 @@ pub(super) fn write(
     line.text("\":{\"interface\":{\"id\":");
     line.count(slice.ifindex.into());
     line.text(",\"name\":");
-    serde_json::to_writer(&mut *line.out, interface)?;
+    line.string(interface)?;
     line.text("}}}}");
     Ok(())
 }
 
 fn event(line: &mut Line<'_>, encoder: &Encoder, slice: &Slice) -> serde_json::Result<()> {
     line.text(",\"event\":{\"kind\":\"event\",\"action\":\"network_flow\",\"type\":");
-    serde_json::to_writer(&mut *line.out, &flow::event_type(encoder.schema, slice))?;
-    line.text(if line.wazuh4 {
-        ",\"category\":\"network_traffic\",\"start\":"
+    if line.wazuh4 {
+        line.text("\"network\",\"category\":\"network_traffic\",\"start\":");
     } else {
-        ",\"category\":[\"network\"],\"start\":"
-    });
-    number::nanoseconds(slice.start_ns, line.out);
+        serde_json::to_writer(&mut *line.out, &flow::event_type(encoder.schema, slice))?;
+        line.text(",\"category\":[\"network\"],\"start\":");
+    }
+    line.times.nanoseconds(slice.start_ns, line.out);
     line.text(",\"end\":");
-    number::nanoseconds(slice.last_ns, line.out);
+    line.times.nanoseconds(slice.last_ns, line.out);
     line.text(",\"duration\":");
     let duration_ns = slice.last_ns.saturating_sub(slice.start_ns);
     if line.wazuh4 {
@@ -216,7 +223,7 @@ fn network(line: &mut Line<'_>, encoder: &Encoder, slice: &Slice, enriched: &Enr
     });
     if let Some(community_id) = &enriched.community_id {
         line.text(",\"community_id\":\"");
-        line.text(community_id.as_str());
+        line.out.extend_from_slice(community_id.as_bytes());
         line.text("\"");
     }
     if slice.vlan_id != 0 {
@@ -231,11 +238,64 @@ fn network(line: &mut Line<'_>, encoder: &Encoder, slice: &Slice, enriched: &Enr
 struct Line<'a> {
     out: &'a mut Vec<u8>,
     wazuh4: bool,
+    times: Times,
 }
 
+/// The names of every union of TCP flags, and how many bytes they are.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "evaluated when compiled; eight names and commas fit"
+)]
+static FLAGS: [([u8; FLAGS_BYTES], u8); 256] = {
+    let mut unions = [([0; FLAGS_BYTES], 0); 256];
+    let mut flags = 0;
+    while flags < unions.len() {
+        let (text, length) = &mut unions[flags];
+        let mut name = 0;
+        while name < tcp_flags::NAMES.len() {
+            let (bit, letters) = tcp_flags::NAMES[name];
+            if flags & bit as usize != 0 {
+                if *length > 0 {
+                    text[*length as usize] = b',';
+                    *length += 1;
+                }
+                let mut letter = 0;
+                while letter < letters.len() {
+                    text[*length as usize] = letters.as_bytes()[letter];
+                    *length += 1;
+                    letter += 1;
+                }
+            }
+            name += 1;
+        }
+        flags += 1;
+    }
+    unions[0] = (*b"NONE                            ", 4);
+    unions
+};
+
+/// Eight names of three letters, and commas between.
+const FLAGS_BYTES: usize = 32;
+
 impl Line<'_> {
+    // Inlined, so that a constant piece is copied by a few moves.
+    #[inline(always)]
     fn text(&mut self, text: &str) {
         self.out.extend_from_slice(text.as_bytes());
+    }
+
+    /// In quotes; escaped where it has to be.
+    fn string(&mut self, text: &str) -> serde_json::Result<()> {
+        if text
+            .bytes()
+            .any(|byte| byte < b' ' || byte == b'"' || byte == b'\\')
+        {
+            return serde_json::to_writer(&mut *self.out, text);
+        }
+        self.text("\"");
+        self.text(text);
+        self.text("\"");
+        Ok(())
     }
 
     fn ip(&mut self, ip: IpAddr) {
@@ -267,14 +327,10 @@ impl Line<'_> {
 
     fn flags(&mut self, flags: u8) {
         self.text("\"");
-        if flags == 0 {
-            self.text("NONE");
-        }
-        let mut separator = "";
-        for (_, name) in tcp_flags::NAMES.iter().filter(|(bit, _)| flags & bit != 0) {
-            self.text(separator);
-            self.text(name);
-            separator = ",";
+        if let Some((text, length)) = FLAGS.get(usize::from(flags)) {
+            let end = self.out.len() + usize::from(*length);
+            self.out.extend_from_slice(text);
+            self.out.truncate(end);
         }
         self.text("\"");
     }
