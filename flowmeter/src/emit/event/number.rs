@@ -16,11 +16,11 @@ fn piece<const N: usize>(bytes: &[u8; N], length: usize, out: &mut Vec<u8>) {
 /// Eight digits of a number below 10^8, the first in the lowest byte, as numbers from 0 to 9: divided in halves, all
 /// halves at once.
 const fn eight(value: u64) -> u64 {
-    let quads = value / 10_000 | value % 10_000 << 32;
-    let hundreds = (quads * 10_486 >> 20) & 0x7f_0000_007f;
-    let pairs = hundreds | (quads - 100 * hundreds) << 16;
-    let tens = (pairs * 103 >> 10) & 0x000f_000f_000f_000f;
-    tens | (pairs - 10 * tens) << 8
+    let quads = (value / 10_000) | ((value % 10_000) << 32);
+    let hundreds = ((quads * 10_486) >> 20) & 0x7f_0000_007f;
+    let pairs = hundreds | ((quads - 100 * hundreds) << 16);
+    let tens = ((pairs * 103) >> 10) & 0x000f_000f_000f_000f;
+    tens | ((pairs - 10 * tens) << 8)
 }
 
 const ZEROS: u64 = 0x3030_3030_3030_3030;
