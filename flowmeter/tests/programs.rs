@@ -115,7 +115,10 @@ fn interfaces_whose_places_meet_are_counted_apart() {
     let full = drain
         .add_interface(same_place(InterfaceSlot::PLACES))
         .expect_err("all places are taken");
-    assert!(format!("{full:#}").contains("no room for the counters"), "{full:#}");
+    assert!(
+        format!("{full:#}").contains("no room for the counters"),
+        "{full:#}"
+    );
 
     let frame = frames::ethernet(0x0800, &frames::ipv4(6, &frames::tcp(1, 80, 2, &[])));
     let mut counted = |drain: &mut flowmeter::capture::drain::Drain| {

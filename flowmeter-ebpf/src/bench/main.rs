@@ -3,7 +3,10 @@
 
 #![no_std]
 #![no_main]
-#![expect(internal_features, reason = "atomic adds on map memory, as in the agent's programs")]
+#![expect(
+    internal_features,
+    reason = "atomic adds on map memory, as in the agent's programs"
+)]
 #![feature(core_intrinsics, adt_const_params)]
 
 #[path = "../atomic.rs"]

@@ -66,12 +66,20 @@ impl Traffic {
     /// Flow number `number` of all flows, from 0.
     #[inline(always)]
     pub(crate) fn flow(&self, number: u32) -> Flow {
-        const PORTS: [u16; 8] = [53, 80, 443, 445, 22, 3389, 8080, 9000];
         Flow {
             source: SOURCE_V4 + number % MAX_FLOWS,
             destination: DESTINATION_V4 + number % DESTINATIONS,
             source_port: 1024 + (number % 60000) as u16,
-            destination_port: PORTS[number as usize % PORTS.len()],
+            destination_port: match number % 8 {
+                0 => 53,
+                1 => 80,
+                2 => 443,
+                3 => 445,
+                4 => 22,
+                5 => 3389,
+                6 => 8080,
+                _ => 9000,
+            },
             frame_length: self.frame_length(number),
         }
     }

@@ -65,8 +65,8 @@ pub(super) struct Load {
     #[arg(long)]
     pub(super) again: bool,
     /// Packets a second; without it as fast as it goes
-    #[arg(long)]
-    pub(super) rate: Option<f64>,
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) rate: Option<u64>,
     /// Where the generator runs
     #[arg(long, default_value_t = 0)]
     pub(super) cpu: usize,
@@ -109,7 +109,7 @@ impl Load {
             rounds: self.rounds,
             ifindex,
             steps: [1; ORDERS],
-            pause_ps: self.rate.map_or(0, |rate| (1e12 / rate) as u64),
+            pause_ps: self.rate.map_or(0, |rate| 1_000_000_000_000 / rate),
             ipv6: u32::from(self.ipv6),
             sizes: match self.frames {
                 Frames::Small => SMALL,
@@ -120,12 +120,12 @@ impl Load {
         // Far from each other and from the ends, so that neighbours in the traffic are no neighbours in a table. A map
         // lays its entries side by side in the order in which they came, so other orders are for other runs.
         let parts = if self.again {
-            [0.618, 0.276, 0.724, 0.414]
+            [618, 276, 724, 414]
         } else {
-            [0.382; ORDERS]
+            [382; ORDERS]
         };
         for (step, part) in traffic.steps.iter_mut().zip(parts) {
-            let near = (f64::from(self.flows) * part) as u32;
+            let near = u32::try_from(u64::from(self.flows) * part / 1000).unwrap_or(1);
             *step = (near.max(1)..)
                 .find(|&step| coprime(step, self.flows))
                 .unwrap_or(1);

@@ -1,6 +1,7 @@
 //! A kernel program on the meter's end of the cable: the agent's, the reference, or one that does nothing.
 
 #[allow(dead_code, reason = "the agent waits for grace periods with a part of it")]
+#[allow(clippy::duplicate_mod, reason = "its tests bring their support along")]
 #[path = "../../../flowmeter/src/capture/bpf.rs"]
 mod bpf;
 
@@ -211,8 +212,13 @@ fn add_interface(ebpf: &mut Ebpf, ifindex: u32) -> Result<()> {
     let cpus = aya::util::nr_cpus().map_err(|(file, error)| anyhow::anyhow!("reading {file}: {error}"))?;
     let map = ebpf.map_mut("INTERFACES").context("no map INTERFACES")?;
     let mut interfaces = PerCpuArray::<_, [u8; size_of::<InterfaceSlot>()]>::try_from(map)?;
-    let slot = bytemuck::cast(InterfaceSlot { ifindex, ..InterfaceSlot::default() });
-    let place = InterfaceSlot::places(ifindex).find(|place| *place != 0).context("no place")?;
+    let slot = bytemuck::cast(InterfaceSlot {
+        ifindex,
+        ..InterfaceSlot::default()
+    });
+    let place = InterfaceSlot::places(ifindex)
+        .find(|place| *place != 0)
+        .context("no place")?;
     interfaces.set(place, PerCpuValues::try_from(vec![slot; cpus])?, 0)?;
     Ok(())
 }

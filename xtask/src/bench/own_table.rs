@@ -1,9 +1,6 @@
 //! Reading the own table (flowmeter-ebpf/src/bench/own_table) through memory that kernel and user space share.
 
-use std::{
-    num::NonZeroUsize,
-    ptr::NonNull,
-};
+use std::{num::NonZeroUsize, ptr::NonNull};
 
 use anyhow::{Context, Result};
 use aya::maps::MapData;
@@ -26,7 +23,11 @@ pub(super) fn sizes(entries: u32) -> (u32, u32) {
 }
 
 /// Hands every flow to `each` and frees its slot. Programs must not be writing.
-pub(super) fn take_all(map: &MapData, slots: u32, mut each: impl FnMut(&FlowKey, &FlowCounters)) -> Result<()> {
+pub(super) fn take_all(
+    map: &MapData,
+    slots: u32,
+    mut each: impl FnMut(&FlowKey, &FlowCounters),
+) -> Result<()> {
     let length = NonZeroUsize::new(slots as usize * size_of::<Slot>()).context("no slots")?;
     // SAFETY: a new mapping of an array map, whose length this is.
     let start = unsafe {
@@ -42,8 +43,10 @@ pub(super) fn take_all(map: &MapData, slots: u32, mut each: impl FnMut(&FlowKey,
     .context("mapping the table")?;
     let table: NonNull<Slot> = start.cast();
     for index in 0..slots as usize {
-        // SAFETY: within the mapping; mappings are aligned to pages.
-        let slot = unsafe { table.add(index).as_mut() };
+        // SAFETY: within the mapping.
+        let mut slot = unsafe { table.add(index) };
+        // SAFETY: mappings are aligned to pages, and nobody else writes now.
+        let slot = unsafe { slot.as_mut() };
         if slot.tag != 0 {
             each(&slot.key, &slot.counters);
             slot.tag = 0;
