@@ -280,7 +280,7 @@ fn the_same_files_make_the_same_archive_and_it_is_never_overwritten() {
         };
         evidence::collect(
             &request,
-            Files::Named(&[events.clone()]),
+            Files::Named(std::slice::from_ref(&events)),
             "[capture]\n",
             &circumstances,
         )
