@@ -25,6 +25,7 @@ use crate::{
 };
 use generator::Generate;
 use kernel::Kernel;
+use peers::Peers;
 use report::Report;
 
 #[derive(clap::Args)]
@@ -46,7 +47,7 @@ enum What {
     /// The agent from the drain to the event file
     Pipeline,
     /// The agent beside other flow meters
-    Peers,
+    Peers(Peers),
     /// All of the above
     All,
     /// Send known traffic in a namespace of its own, and say how fast; to try the generator
@@ -79,11 +80,11 @@ pub(crate) fn main(workspace: &Workspace, args: &Args) -> Result<()> {
     match &args.what {
         What::Kernel(options) => bench.write(&kernel::measure(&bench, options)?),
         What::Pipeline => bench.write(&pipeline::measure(&bench)?),
-        What::Peers => bench.write(&peers::measure(&bench)?),
+        What::Peers(options) => bench.write(&peers::measure(&bench, options)?),
         What::All => {
             bench.write(&kernel::measure(&bench, &Kernel::default())?)?;
             bench.write(&pipeline::measure(&bench)?)?;
-            bench.write(&peers::measure(&bench)?)
+            bench.write(&peers::measure(&bench, &Peers::default())?)
         }
         What::Generate(options) => generator::main(&bench, options),
     }
