@@ -27,6 +27,7 @@ pub(crate) use pipeline::measuring_program;
 
 use generator::Generate;
 use kernel::Kernel;
+use peers::Peers;
 use report::Report;
 
 #[derive(clap::Args)]
@@ -48,7 +49,7 @@ enum What {
     /// The agent from the drain to the event file
     Pipeline,
     /// The agent beside other flow meters
-    Peers,
+    Peers(Peers),
     /// All of the above
     All,
     /// Send known traffic in a namespace of its own, and say how fast; to try the generator
@@ -81,11 +82,11 @@ pub(crate) fn main(workspace: &Workspace, args: &Args) -> Result<()> {
     match &args.what {
         What::Kernel(options) => bench.write(&kernel::measure(&bench, options)?),
         What::Pipeline => bench.write(&pipeline::measure(&bench)?),
-        What::Peers => bench.write(&peers::measure(&bench)?),
+        What::Peers(options) => bench.write(&peers::measure(&bench, options)?),
         What::All => {
             bench.write(&kernel::measure(&bench, &Kernel::default())?)?;
             bench.write(&pipeline::measure(&bench)?)?;
-            bench.write(&peers::measure(&bench)?)
+            bench.write(&peers::measure(&bench, &Peers::default())?)
         }
         What::Generate(options) => generator::main(&bench, options),
     }
