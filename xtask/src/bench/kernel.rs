@@ -243,7 +243,8 @@ fn report(
     let mut nanoseconds = Vec::new();
     for &(path, flows) in &keys {
         for name in ["flowmeter", "flowmeter, own table", "flowmeter before"] {
-            let Some(index) = index_of(name).filter(|&index| figures.contains_key(&(path, flows, index))) else {
+            let Some(index) = index_of(name).filter(|&index| figures.contains_key(&(path, flows, index)))
+            else {
                 continue;
             };
             let mut labels = labels(path, flows);
