@@ -121,7 +121,7 @@ fn interfaces_whose_places_meet_are_counted_apart() {
     );
 
     let frame = frames::ethernet(0x0800, &frames::ipv4(6, &frames::tcp(1, 80, 2, &[])));
-    let mut counted = |drain: &mut flowmeter::capture::drain::Drain| {
+    let counted = |drain: &mut flowmeter::capture::drain::Drain| {
         for program in ["flowmeter_xdp", "flowmeter_in"] {
             programs::run(ebpf.program(program).expect("it is in the object"), &frame, 5);
         }
