@@ -413,7 +413,7 @@ mod tests {
                     assert_eq!(statistics.meter.lost["map_full"].packets, 2500);
                     assert_eq!(&*statistics.collector, "lab-collector-01");
                 }
-                ("finding", Ok(Event::Finding(told))) => assert_eq!(told.score, Some(87)),
+                ("finding", Ok(Event::Finding(told))) => assert_eq!(told.score, Some(65)),
                 (kind, Err(error)) => panic!("{kind}: {error}"),
                 (kind, Ok(_)) => panic!("{kind} was read as something else"),
             }
