@@ -31,7 +31,8 @@ use flowmeter::{
 const FLOW: &str = include_str!("../../../samples/flow-tcp.json");
 const SUMMARY: &str = include_str!("../../../samples/flow-summary.json");
 const STATISTICS: &str = include_str!("../../../samples/statistics.json");
-const FINDING: &str = include_str!("../../../samples/finding.json");
+/// Of the hosts and the time of the samples above.
+const FINDING: &str = include_str!("finding.json");
 
 fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
