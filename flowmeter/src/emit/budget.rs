@@ -7,6 +7,7 @@
 
 use std::{
     cmp::Reverse,
+    collections::BinaryHeap,
     time::{Duration, Instant},
 };
 
@@ -30,6 +31,7 @@ pub struct Budget {
     interval: Duration,
     /// Whoever ends intervals also calls for the lines in between.
     paced: bool,
+    largest: Largest,
     merger: Merger,
     waiting: Waiting,
 }
@@ -59,6 +61,7 @@ impl Budget {
             lines_per_second: config.output.lines_per_second,
             interval: config.capture.interval,
             paced: false,
+            largest: Largest::default(),
             merger: Merger::default(),
             waiting: Waiting::default(),
         }
@@ -88,9 +91,7 @@ impl Budget {
         if self.flows == Flows::Budget && slices.len() > lines {
             let summaries = lines / SUMMARIES;
             let kept = lines - summaries;
-            if kept < slices.len() {
-                slices.select_nth_unstable_by_key(kept, rank);
-            }
+            self.largest.move_to_front(slices, kept);
             let merged = slices.get(kept..).unwrap_or_default();
             self.merger
                 .merge(merged, enricher, summaries, &mut self.waiting.summaries);
@@ -184,8 +185,42 @@ impl Budget {
     }
 }
 
+/// Finds the slices that rank first; its memory is used again.
+#[derive(Debug, Default)]
+struct Largest {
+    /// Those so far, with their places, the last of them on top.
+    heap: BinaryHeap<(Rank, usize)>,
+    places: Vec<usize>,
+}
+
+impl Largest {
+    /// Slices are large: they are looked at in one pass, and only those that rank first are moved.
+    fn move_to_front(&mut self, slices: &mut [Slice], kept: usize) {
+        self.heap.clear();
+        for (place, slice) in slices.iter().enumerate() {
+            let rank = rank(slice);
+            if self.heap.len() < kept {
+                self.heap.push((rank, place));
+            } else if let Some(mut last) = self.heap.peek_mut()
+                && rank < last.0
+            {
+                *last = (rank, place);
+            }
+        }
+        self.places.clear();
+        self.places.extend(self.heap.drain().map(|(_, place)| place));
+        self.places.sort_unstable();
+        // In ascending order a slice never goes backwards, and none that is still to be moved is moved away.
+        for (front, place) in self.places.iter().enumerate() {
+            slices.swap(front, *place);
+        }
+    }
+}
+
+type Rank = (Reverse<u64>, u64, u64, u32, u64);
+
 /// The largest first; what else is in it makes the order the same each time.
-fn rank(slice: &Slice) -> (Reverse<u64>, u64, u64, u32, u64) {
+fn rank(slice: &Slice) -> Rank {
     (
         Reverse(slice.l3_bytes()),
         slice.start_ns,

@@ -4,6 +4,7 @@ mod budget;
 mod buffer;
 pub mod event;
 pub mod file;
+mod groups;
 mod merge;
 mod regular;
 mod stream;
