@@ -35,7 +35,7 @@ pub use episode::{REASONS, TECHNIQUES};
 pub use finding::{Baseline, Confidence, Count, Finding, Period, Phase, Reason, SAMPLE, Tag, Visibility};
 pub use snapshot::SnapshotError;
 
-use std::{hint::black_box, ops::Range};
+use std::ops::Range;
 
 use flowmeter_common::{SpillCounters, SpillKey};
 use serde::{Deserialize, Serialize};
@@ -215,9 +215,6 @@ impl Detectors {
     }
 }
 
-/// Slices whose contacts are fetched together.
-const BLOCK: usize = 16;
-
 /// How often state that has expired is looked for.
 const TICK_NS: u64 = 600_000_000_000;
 
@@ -340,13 +337,8 @@ impl Engine {
             };
             detectors.event(time_ns, &event, contact, &mut context);
         };
-        for block in order.chunks(BLOCK) {
-            let block = || block.iter().filter_map(|(_, index)| seen(*index));
-            // Looked for one after another, the waits for memory overlap; taken alone each would wait for its own.
-            black_box(block().filter(|seen| contacts.knows(seen)).count());
-            for seen in block() {
-                contacts.take(seen, &mut tell);
-            }
+        for seen in order.iter().filter_map(|(_, index)| seen(*index)) {
+            contacts.take(seen, &mut tell);
         }
         self.watermark_ns = self.watermark_ns.max(watermark_ns);
         contacts.pass(self.watermark_ns, &mut tell);

@@ -270,11 +270,6 @@ impl Contacts {
         self.settled >= 20 && self.answered * 20 < self.settled
     }
 
-    /// True if a slice is of a connection that is in the table.
-    pub(super) fn knows(&self, seen: &Seen) -> bool {
-        self.table.contains(&seen.contact)
-    }
-
     /// Takes a slice and tells what it makes happen, after what time alone has made happen before it.
     pub(super) fn take(&mut self, seen: &Seen, tell: &mut impl FnMut(u64, Event, &Contact, bool)) {
         self.pass(seen.time_ns, tell);
