@@ -152,7 +152,7 @@ pub(super) struct Outbound {
 }
 
 /// An outside network: services spread over neighbouring addresses.
-fn network(ip: IpAddr) -> IpAddr {
+pub(super) fn network(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(ip) => {
             let [a, b, c, _] = ip.octets();

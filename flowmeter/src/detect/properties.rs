@@ -10,7 +10,7 @@ use std::{
 use proptest::prelude::*;
 
 use super::{
-    Engine, Finding, Phase, Tag,
+    Engine, Finding, Phase, Tag, outbound,
     sketch::hash,
     wire::{Wire, config, feed},
 };
@@ -123,6 +123,8 @@ fn starts(findings: &[Finding]) -> BTreeMap<String, u64> {
             // One flood or scan, whichever of its targets was the last to make it one.
             Tag::PortScan | Tag::LateralMovement => (finding.source, None),
             Tag::Dos => (None, finding.destination),
+            // What goes to a network is added up, whichever of its hosts was the last to make it much.
+            Tag::OutboundBytes => (finding.source, finding.destination.map(outbound::network)),
             _ => (finding.source, finding.destination),
         };
         if finding.phase == Phase::Start {
