@@ -276,7 +276,7 @@ impl Engine {
         }
     }
 
-    /// Packets that were not counted since the last [`Engine::advance`], told in findings.
+    /// Packets that were not counted since the last [`Engine::drain`], told in findings.
     pub fn note_loss(&mut self, packets: u64) {
         self.episodes.visibility.lost_packets += packets;
     }
@@ -287,6 +287,8 @@ impl Engine {
         if entries.is_empty() {
             return;
         }
+        // Not what the last connection was.
+        self.episodes.visibility.one_sided = false;
         let mut context = Context {
             settings: &self.settings,
             roles: &self.roles,
@@ -349,11 +351,11 @@ impl Engine {
             self.next_tick_ns = self.watermark_ns.saturating_add(TICK_NS);
             self.detectors.tick(self.watermark_ns);
         }
-        self.episodes.visibility.lost_packets = 0;
     }
 
     /// The findings since the last call, in the order in which they were made.
     pub fn drain(&mut self) -> Vec<Finding> {
+        self.episodes.visibility.lost_packets = 0;
         std::mem::take(&mut self.episodes.findings)
     }
 

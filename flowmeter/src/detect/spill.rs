@@ -140,6 +140,7 @@ mod tests {
 
     fn told(entries: &[(SpillKey, SpillCounters)], seconds: u64) -> Vec<Finding> {
         let mut engine = Engine::new(&config(&[]));
+        engine.note_loss(5000);
         engine.advance(NOW_NS);
         engine.note_spill(entries, NOW_NS - seconds * 1_000_000_000..NOW_NS);
         engine.drain()
@@ -155,6 +156,7 @@ mod tests {
         assert_eq!(finding.destination, Some("10.0.0.9".parse().unwrap()));
         assert_eq!(finding.reasons[0].id, "flow_map_full");
         assert_eq!(finding.counts[1], Count::exact("spilled_syns", 5000));
+        assert_eq!(finding.visibility.lost_packets, 5000);
     }
 
     #[test]
