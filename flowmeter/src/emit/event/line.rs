@@ -12,8 +12,8 @@ use super::{
     Encoder, Labels,
     cursor::{Cursor, Piece, ROOM},
     flow,
-    number::{self, ADDRESS, Day},
-    value::{self, Words},
+    number::{self, ADDRESS, Day, Time},
+    value::Words,
     wording,
 };
 use crate::{
@@ -39,7 +39,11 @@ pub(super) fn write(
     let (initiator, responder) = (slice.initiator, slice.responder);
     let ports = flow::has_ports(slice).then_some((initiator.port, responder.port));
     line.text("{\"@timestamp\":");
-    number::milliseconds(flow::last_packet_ns(slice), line.day, &mut line.out);
+    let end = Time::new(slice.last_ns, line.day);
+    match flow::last_packet_ns(slice) {
+        ns if ns == slice.last_ns => end.milliseconds(&mut line.out),
+        ns => Time::new(ns, line.day).milliseconds(&mut line.out),
+    }
     let (mut source, mut destination) = (None, None);
     if line.wazuh4 {
         line.text(",\"netflow\":\"true\",\"srcip\":");
@@ -57,7 +61,7 @@ pub(super) fn write(
         line.text(",\"protocol\":");
         line.word(&wording::PROTOCOLS, slice.protocol);
     }
-    event(&mut line, encoder, slice);
+    event(&mut line, encoder, slice, &end);
     if line.wazuh4 {
         line.text(",\"collector\":{\"name\":\"");
         line.string(&encoder.collector);
@@ -117,7 +121,7 @@ pub(super) fn write(
 }
 
 #[inline(always)]
-fn event(line: &mut Line<'_>, encoder: &Encoder, slice: &Slice) {
+fn event(line: &mut Line<'_>, encoder: &Encoder, slice: &Slice, end: &Time) {
     if line.wazuh4 {
         line.text(concat!(
             ",\"event\":{\"kind\":\"event\",\"action\":\"network_flow\",\"type\":\"network\",",
@@ -135,9 +139,9 @@ fn event(line: &mut Line<'_>, encoder: &Encoder, slice: &Slice) {
         }
         line.text("\"],\"category\":[\"network\"],\"start\":");
     }
-    number::nanoseconds(slice.start_ns, line.day, &mut line.out);
+    Time::new(slice.start_ns, line.day).nanoseconds(&mut line.out);
     line.text(",\"end\":");
-    number::nanoseconds(slice.last_ns, line.day, &mut line.out);
+    end.nanoseconds(&mut line.out);
     line.text(",\"duration\":");
     let end_ns = slice.last_ns.max(slice.start_ns);
     if line.wazuh4 {
@@ -285,10 +289,8 @@ impl Line<'_> {
     /// As [`super::value::Counter`].
     #[inline(always)]
     fn count(&mut self, value: u64) {
-        if self.wazuh4 && value >= value::WAZUH_INTEGER_LIMIT {
-            self.text("\"");
-            self.unsigned(value);
-            self.text("\"");
+        if self.wazuh4 {
+            number::wazuh4_counter(value, &mut self.out);
         } else {
             self.unsigned(value);
         }

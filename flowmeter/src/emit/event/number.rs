@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     cursor::{Cursor, Piece},
+    value::WAZUH_INTEGER_LIMIT,
     wording::OCTETS,
 };
 
@@ -15,8 +16,8 @@ const SECOND_NS: u64 = 1_000_000_000;
 
 /// Eight digits of a number below 10^8, the first in the lowest byte, as numbers from 0 to 9: divided in halves, all
 /// halves at once.
-const fn eight(value: u64) -> u64 {
-    let quads = (value / 10_000) | ((value % 10_000) << 32);
+const fn eight(value: u32) -> u64 {
+    let quads = (value / 10_000) as u64 | ((value % 10_000) as u64) << 32;
     let hundreds = ((quads * 10_486) >> 20) & 0x7f_0000_007f;
     let pairs = hundreds | ((quads - 100 * hundreds) << 16);
     let tens = ((pairs * 103) >> 10) & 0x000f_000f_000f_000f;
@@ -27,15 +28,32 @@ const ZEROS: u64 = 0x3030_3030_3030_3030;
 
 #[inline(always)]
 pub(super) fn unsigned(value: u64, out: &mut Cursor<'_>) {
-    if let Ok(digit @ ..10) = u8::try_from(value) {
+    match u32::try_from(value) {
+        Ok(value @ ..100_000_000) => short(value, out),
+        _ => out.piece(&long(value)),
+    }
+}
+
+/// As [`super::value::Counter`] in the schema `wazuh4`.
+#[inline(always)]
+pub(super) fn wazuh4_counter(value: u64, out: &mut Cursor<'_>) {
+    match u32::try_from(value) {
+        Ok(value @ ..100_000_000) => short(value, out),
+        _ => out.piece(&long_wazuh4_counter(value)),
+    }
+}
+
+/// Below 10^8.
+#[inline(always)]
+fn short(value: u32, out: &mut Cursor<'_>) {
+    if value < 10 {
+        let [digit, ..] = value.to_le_bytes();
         out.cut([b'0' + digit], 1);
-    } else if value < 100_000_000 {
+    } else {
         let digits = eight(value);
         let zeros = digits.trailing_zeros() / 8;
         let text = (digits | ZEROS) >> (zeros * 8);
         out.cut(text.to_le_bytes(), 8 - zeros as usize);
-    } else {
-        out.piece(&long(value));
     }
 }
 
@@ -43,6 +61,15 @@ pub(super) fn unsigned(value: u64, out: &mut Cursor<'_>) {
 #[inline(never)]
 fn long(value: u64) -> Piece<20> {
     written(|out| write!(out, "{value}"))
+}
+
+#[cold]
+#[inline(never)]
+fn long_wazuh4_counter(value: u64) -> Piece<22> {
+    written(|out| match value {
+        ..WAZUH_INTEGER_LIMIT => write!(out, "{value}"),
+        _ => write!(out, "\"{value}\""),
+    })
 }
 
 /// What `write` writes.
@@ -58,35 +85,21 @@ fn written<const N: usize>(write: impl FnOnce(&mut &mut [u8]) -> io::Result<()>)
     }
 }
 
-/// Two digits.
-const fn pair(value: u64) -> [u8; 2] {
-    let [.., low] = value.to_be_bytes();
-    let low = low % 100;
-    [b'0' + low / 10, b'0' + low % 10]
-}
-
-/// Nine digits, with leading zeros.
-fn nine(value: u64) -> [u8; 9] {
-    let [a, b, c, d, e, f, g, h] = (eight(value / 10 % 100_000_000) | ZEROS).to_le_bytes();
-    let [_, i] = pair(value % 10);
-    [a, b, c, d, e, f, g, h, i]
-}
-
 /// 16 digits.
 #[inline(always)]
 pub(super) fn hexadecimal(value: u64, out: &mut Cursor<'_>) {
-    let digit = |nibble: u8| {
-        if nibble < 10 {
-            b'0' + nibble
-        } else {
-            b'a' - 10 + nibble
-        }
-    };
-    let mut digits = [0; 16];
-    for ([high, low], byte) in digits.as_chunks_mut().0.iter_mut().zip(value.to_be_bytes()) {
-        (*high, *low) = (digit(byte >> 4), digit(byte & 15));
-    }
-    out.cut(digits, 16);
+    let halves = [value >> 32, value & 0xffff_ffff].map(|half| eight_hexadecimal(half).to_le_bytes());
+    out.cut(*halves.as_flattened().first_chunk::<16>().unwrap_or(&[0; 16]), 16);
+}
+
+/// Eight digits of a number of 32 bits, the first in the lowest byte.
+const fn eight_hexadecimal(value: u64) -> u64 {
+    let quads = value >> 16 | (value & 0xffff) << 32;
+    let pairs = (quads >> 8 & 0x00ff_0000_00ff) | (quads & 0x00ff_0000_00ff) << 16;
+    let digits = (pairs >> 4 & 0x000f_000f_000f_000f) | (pairs & 0x000f_000f_000f_000f) << 8;
+    // 10 and more carry into the upper half of their byte.
+    let letters = (digits + 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101;
+    digits + ZEROS + letters * (b'a' - b'0' - 10) as u64
 }
 
 /// In quotes. The same again is for [`Cursor::again`]; no address has more than [`ADDRESS`] bytes.
@@ -126,33 +139,95 @@ impl Default for Day {
     }
 }
 
-/// RFC 3339 in UTC with milliseconds, in quotes.
-#[inline(always)]
-pub(super) fn milliseconds(ns: u64, day: &Cell<Day>, out: &mut Cursor<'_>) {
-    second(ns / SECOND_NS, day, out);
-    let [a, b, c, ..] = nine(ns % SECOND_NS);
-    out.cut([a, b, c, b'Z', b'"'], 5);
+/// A time as text: RFC 3339 in UTC, in quotes.
+#[derive(Clone, Copy)]
+pub(super) struct Time {
+    /// `"2026-04-26T`
+    day: [u8; 12],
+    /// `11:45:20`
+    clock: u64,
+    nanoseconds: Nine,
 }
 
-/// RFC 3339 in UTC with nanoseconds, in quotes.
-#[inline(always)]
-pub(super) fn nanoseconds(ns: u64, day: &Cell<Day>, out: &mut Cursor<'_>) {
-    second(ns / SECOND_NS, day, out);
-    let [a, b, c, d, e, f, g, h, i] = nine(ns % SECOND_NS);
-    out.cut([a, b, c, d, e, f, g, h, i, b'Z', b'"'], 11);
-}
-
-/// `"2026-04-26T11:45:20.`
-#[inline(always)]
-fn second(since_epoch: u64, day: &Cell<Day>, out: &mut Cursor<'_>) {
-    let number = since_epoch / 86_400;
-    if day.get().number != number {
-        day.set(Day::new(number));
+impl Time {
+    #[inline(always)]
+    pub(super) fn new(ns: u64, day: &Cell<Day>) -> Self {
+        let seconds = ns / SECOND_NS;
+        let (number, second) = (seconds / 86_400, as_u32(seconds % 86_400));
+        if day.get().number != number {
+            day.set(Day::new(number));
+        }
+        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+        // The zeros between become colons.
+        let clock = eight(hour * 1_000_000 + minute * 1000 + second) | ZEROS;
+        Self {
+            day: day.get().name,
+            clock: clock + 0x0a_0000_0a00_00,
+            nanoseconds: Nine::new(as_u32(ns % SECOND_NS)),
+        }
     }
-    let clock = since_epoch % 86_400;
-    let ([h, i], [j, k], [s, t]) = (pair(clock / 3600), pair(clock / 60 % 60), pair(clock % 60));
-    out.cut(day.get().name, 12);
-    out.cut([h, i, b':', j, k, b':', s, t, b'.'], 9);
+
+    #[inline(always)]
+    pub(super) fn milliseconds(&self, out: &mut Cursor<'_>) {
+        self.second(out);
+        let [a, b, c, ..] = self.nanoseconds.eight.to_le_bytes();
+        out.cut([b'.', a, b, c, b'Z', b'"'], 6);
+    }
+
+    #[inline(always)]
+    pub(super) fn nanoseconds(&self, out: &mut Cursor<'_>) {
+        self.second(out);
+        out.text(".");
+        out.cut(self.nanoseconds.eight.to_le_bytes(), 8);
+        out.cut([self.nanoseconds.ninth, b'Z', b'"'], 3);
+    }
+
+    #[inline(always)]
+    fn second(&self, out: &mut Cursor<'_>) {
+        out.cut(self.day, 12);
+        out.cut(self.clock.to_le_bytes(), 8);
+    }
+}
+
+/// Nine digits, with leading zeros: eight of them, the first in the lowest byte, and the last.
+#[derive(Clone, Copy)]
+struct Nine {
+    eight: u64,
+    ninth: u8,
+}
+
+impl Nine {
+    /// Below 10^9.
+    #[inline(always)]
+    const fn new(value: u32) -> Self {
+        let [ninth, ..] = (value % 10).to_le_bytes();
+        Self {
+            eight: eight(value / 10) | ZEROS,
+            ninth: b'0' + ninth,
+        }
+    }
+
+    /// How many are left without the zeros at the end, 1 at least.
+    #[inline(always)]
+    const fn significant(self) -> usize {
+        if self.ninth == b'0' {
+            8 - (self.eight & !ZEROS | 1).leading_zeros() as usize / 8
+        } else {
+            9
+        }
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "remainders of less than 2^32")]
+const fn as_u32(value: u64) -> u32 {
+    value as u32
+}
+
+/// Two digits.
+fn pair(value: u64) -> [u8; 2] {
+    let [.., low] = value.to_be_bytes();
+    let low = low % 100;
+    [b'0' + low / 10, b'0' + low % 10]
 }
 
 impl Day {
@@ -198,14 +273,11 @@ pub(super) fn seconds(start_ns: u64, at_ns: u64, out: &mut Cursor<'_>) {
         Some(0) => out.text("0.0"),
         Some(ns @ 10_000..1_000_000_000_000_000) => {
             unsigned(ns / SECOND_NS, out);
-            let fraction = ns % SECOND_NS;
-            let [a, b, c, d, e, f, g, h, i] = nine(fraction);
-            let zeros = if i == b'0' {
-                1 + (eight(fraction / 10) | 1).leading_zeros() as usize / 8
-            } else {
-                0
-            };
-            out.cut([b'.', a, b, c, d, e, f, g, h, i], 10 - zeros);
+            let fraction = Nine::new(as_u32(ns % SECOND_NS));
+            let digits = fraction.significant();
+            out.text(".");
+            out.cut(fraction.eight.to_le_bytes(), digits.min(8));
+            out.cut([fraction.ninth], digits / 9);
         }
         _ => out.piece(&float(start_ns, at_ns)),
     }
@@ -245,8 +317,8 @@ mod tests {
     proptest! {
         #[test]
         fn times_are_those_of_a_calendar_library(ns: u64) {
-            prop_assert_eq!(written(|out| milliseconds(ns, &Cell::default(), out)), quoted(format!("{:.3}", time(ns))));
-            prop_assert_eq!(written(|out| nanoseconds(ns, &Cell::default(), out)), quoted(format!("{:.9}", time(ns))));
+            prop_assert_eq!(written(|out| Time::new(ns, &Cell::default()).milliseconds(out)), quoted(format!("{:.3}", time(ns))));
+            prop_assert_eq!(written(|out| Time::new(ns, &Cell::default()).nanoseconds(out)), quoted(format!("{:.9}", time(ns))));
         }
 
         #[test]
@@ -258,7 +330,7 @@ mod tests {
         fn times_of_several_days_keep_apart(times in prop::collection::vec(any::<u64>(), 1..5)) {
             let day = Cell::default();
             for ns in times.iter().flat_map(|&ns| [ns, ns / 2]) {
-                prop_assert_eq!(written(|out| nanoseconds(ns, &day, out)), quoted(format!("{:.9}", time(ns))));
+                prop_assert_eq!(written(|out| Time::new(ns, &day).nanoseconds(out)), quoted(format!("{:.9}", time(ns))));
             }
         }
 
@@ -285,7 +357,7 @@ mod tests {
         for day in 0..u64::MAX / SECOND_NS / 86_400 {
             let ns = day * 86_400 * SECOND_NS;
             assert_eq!(
-                written(|out| milliseconds(ns, &Cell::default(), out)),
+                written(|out| Time::new(ns, &Cell::default()).milliseconds(out)),
                 quoted(format!("{:.3}", time(ns)))
             );
         }
