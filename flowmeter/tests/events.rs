@@ -153,6 +153,21 @@ fn config(schema: Schema, sampling: u32) -> Config {
     config
 }
 
+/// Collectors and interfaces: short, long, with characters to escape, and so long that a line has no fixed room.
+fn names() -> impl Strategy<Value = (String, String)> {
+    let collector = prop_oneof![
+        Just("bench".to_owned()),
+        Just("c".repeat(255)),
+        Just("\"\\".repeat(127))
+    ];
+    let interface = prop_oneof![
+        4 => Just("enp129s0f1npx15".to_owned()),
+        1 => Just("a\"b\\\u{1}".to_owned()),
+        1 => (0_usize..2_000).prop_map(|length| "i".repeat(length)),
+    ];
+    (collector, interface)
+}
+
 fn schemas() -> impl Strategy<Value = Schema> {
     prop_oneof![Just(Schema::Wazuh4), Just(Schema::Ecs)]
 }
@@ -227,15 +242,23 @@ proptest! {
 
     #[test]
     fn every_slice_can_be_read_back_from_its_event(
-        slice in slices(), schema in schemas(), sampling in prop_oneof![Just(1_u32), 2..=65_536_u32],
+        slice in slices(),
+        schema in schemas(),
+        sampling in prop_oneof![Just(1_u32), 2..=65_536_u32],
+        (collector, interface) in names(),
+        synthetic: bool,
     ) {
-        let config = config(schema, sampling);
+        let mut config = config(schema, sampling);
+        config.collector.name = collector;
         let enricher = Enricher::new(&config).unwrap();
         let mut line = Vec::new();
-        let interface = "enp129s0f1npx15";
-        Encoder::new(&config).flow(&slice, &enricher.enrich(&slice), interface, &mut line).unwrap();
+        let mut encoder = Encoder::new(&config);
+        if synthetic {
+            encoder.mark_synthetic();
+        }
+        encoder.flow(&slice, &enricher.enrich(&slice), &interface, &mut line).unwrap();
         let mut by_serde = Vec::new();
-        Encoder::new(&config).flow_by_serde(&slice, &enricher.enrich(&slice), interface, &mut by_serde).unwrap();
+        encoder.flow_by_serde(&slice, &enricher.enrich(&slice), &interface, &mut by_serde).unwrap();
         prop_assert_eq!(String::from_utf8_lossy(&line), String::from_utf8_lossy(&by_serde));
         let event = checked(&line, schema);
         prop_assert_eq!(read_slice(&line), slice.clone());
