@@ -88,7 +88,7 @@ fn write<'a>(section: &str, figures: impl Iterator<Item = (&'a String, u64)>) {
         format!("{text}\n{header}")
     };
     let start = text.find(&header).unwrap() + header.len();
-    let end = text[start..].find("\n\n").map_or(text.len(), |at| start + at);
+    let end = text[start..].find("\n\n").map_or(text.len(), |at| start + at + 1);
     let mut lines = String::new();
     for (name, budget) in figures {
         lines += &format!("{name} = {budget}\n");

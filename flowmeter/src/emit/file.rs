@@ -14,8 +14,9 @@ use anyhow::{Context, ensure};
 use super::{buffer::Lines, regular::RegularFile, stream::Stream};
 use crate::config::Output;
 
-/// Bytes of one write: from here on the price of the system call no longer shows.
-const WRITE_BYTES: usize = 128 << 10;
+/// Bytes of one write: the larger, the larger the pieces in which the kernel keeps the file in memory. With 128 KiB a
+/// file on ext4 costs a fifth more.
+const WRITE_BYTES: usize = 512 << 10;
 /// The Wazuh agent looks for a file's successor about once a minute; a generation that is younger when the
 /// next rotation comes may be skipped.
 const MIN_ROTATION: Duration = Duration::from_secs(64);

@@ -131,7 +131,11 @@ struct Message {
 impl Message {
     #[inline(always)]
     fn append<const N: usize>(&mut self, bytes: [u8; N]) {
-        if let Some(place) = self.block.get_mut(self.length..).and_then(<[u8]>::first_chunk_mut) {
+        if let Some(place) = self
+            .block
+            .get_mut(self.length..)
+            .and_then(<[u8]>::first_chunk_mut)
+        {
             *place = bytes;
             self.length += N;
         }
@@ -176,8 +180,8 @@ fn encoded([a, b, c, d, e]: [u32; 5]) -> [u8; LENGTH] {
     let digits = text.get_mut(2..LENGTH - 1).unwrap_or_default();
     for (digits, part) in digits.chunks_mut(10).zip(parts) {
         for (at, digit) in digits.iter_mut().enumerate() {
-            let value = (part >> (54 - 6 * at)) as usize & 63;
-            *digit = BASE64.get(value).copied().unwrap_or_default();
+            let [low, ..] = (part >> (54 - 6 * at)).to_le_bytes();
+            *digit = BASE64.get(usize::from(low & 63)).copied().unwrap_or_default();
         }
     }
     text

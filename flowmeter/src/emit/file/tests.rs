@@ -76,8 +76,8 @@ fn lines_are_appended_to_what_is_there() {
     let path = folder.path().join("events.json");
     for run in 0..2 {
         let mut file = open(&output(&path), Instant::now());
-        for number in 0..5_000 {
-            assert!(line(&mut file, run * 5_000 + number));
+        for number in 0..6_000 {
+            assert!(line(&mut file, run * 6_000 + number));
         }
         assert!(
             fs::metadata(&path).unwrap().len() > 0,
@@ -85,7 +85,7 @@ fn lines_are_appended_to_what_is_there() {
         );
         file.finish().unwrap();
     }
-    assert_eq!(numbers(&path), (0..10_000).collect::<Vec<_>>());
+    assert_eq!(numbers(&path), (0..12_000).collect::<Vec<_>>());
 }
 
 #[test]
