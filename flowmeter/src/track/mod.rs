@@ -30,8 +30,7 @@ mod outcome;
 mod queue;
 mod table;
 mod timeouts;
-
-use std::collections::VecDeque;
+mod traffic;
 
 use connection::Connection;
 use flowmeter_common::FlowKey;
@@ -39,6 +38,7 @@ use key::{Side, connection_key};
 use queue::Queue;
 use table::{KeyHash, Table};
 use timeouts::Timeouts;
+use traffic::{Place, Traffic};
 
 use crate::{
     config,
@@ -88,10 +88,11 @@ pub struct Tracker {
     timeouts: Timeouts,
     capacity: usize,
     evicted: u64,
-    /// Slots with traffic in this interval, in no queue, in the order of their first record.
-    active: VecDeque<u32>,
-    /// The same by start of the connection, while the interval closes; kept for its memory.
+    /// Of this interval. Connections that have some are in no queue.
+    traffic: Traffic,
+    /// Their slots by start, and where their traffic lies, while the interval closes; kept for their memory.
     ordered: Vec<(u64, u32)>,
+    places: Vec<Place>,
     /// The last close.
     closed_ns: u64,
 }
@@ -103,8 +104,9 @@ impl Tracker {
             timeouts: Timeouts::new(track),
             capacity: capacity(track),
             evicted: 0,
-            active: VecDeque::new(),
+            traffic: Traffic::default(),
             ordered: Vec::new(),
+            places: Vec::new(),
             closed_ns: 0,
         }
     }
@@ -120,6 +122,7 @@ impl Tracker {
     /// Where a new connection finds the table full, the one that has been idle the longest ends early and its
     /// slice is pushed to `evicted`, with its traffic of this interval. A record without packets is no traffic.
     pub fn ingest(&mut self, records: &[FlowRecord], evicted: &mut Vec<Slice>) {
+        self.traffic.reuse(evicted);
         for block in records.chunks(BLOCK) {
             // Looked up one after another before anything is counted: the waits for memory overlap.
             let mut found = [Found::default(); BLOCK];
@@ -145,18 +148,22 @@ impl Tracker {
             .slot
             .filter(|slot| self.table.holds(*slot, key))
             .or_else(|| self.table.find(*hash, key));
-        let slot = match slot {
-            Some(slot) => {
-                if !self.table.get(slot).has_pending() {
-                    self.table.queues.remove(slot);
-                    self.active.push_back(slot);
-                }
-                slot
+        let slot = if let Some(slot) = slot {
+            if self.table.get(slot).place.is_none() {
+                self.table.queues.remove(slot);
             }
-            None => self.insert(*hash, *key, evicted),
+            slot
+        } else {
+            self.insert(*hash, *key, evicted)
         };
-        let egress = record.key.flags.egress();
-        self.table.get_mut(slot).add(found.side, &record.counters, egress);
+        let connection = self.table.get_mut(slot);
+        connection.pass(found.side, record.key.flags.egress());
+        let place = match connection.place {
+            Some(place) => place,
+            None => self.traffic.open(slot, connection.blank()),
+        };
+        connection.place = Some(place);
+        self.traffic.sent_mut(place, found.side).merge(&record.counters);
     }
 
     /// Closes the interval at `now_ns` and pushes its slices: one for each connection with traffic since the
@@ -193,9 +200,7 @@ impl Tracker {
 
     fn insert(&mut self, hash: KeyHash, key: FlowKey, evicted: &mut Vec<Slice>) -> u32 {
         while self.table.len() >= self.capacity && self.evict(evicted) {}
-        let slot = self.table.insert(hash, Connection::new(key, hash));
-        self.active.push_back(slot);
-        slot
+        self.table.insert(hash, Connection::new(key, hash))
     }
 
     /// Makes room for one connection; false if there is none to take away.
@@ -212,11 +217,15 @@ impl Tracker {
             evicted.extend(connection.end(connection.early_end(EndReason::LackOfResources)));
             self.table.queues.remove(slot);
             slot
-        } else if let Some(slot) = self.active.pop_front() {
+        } else if let Some(slot) = self.traffic.slots.pop_front() {
             let connection = self.table.get_mut(slot);
-            evicted.extend(connection.settle(&self.timeouts));
-            let forced = Some(EndReason::LackOfResources);
-            evicted.push(connection.traffic_slice(self.closed_ns, forced, &self.timeouts));
+            if let Some(place) = connection.place.take() {
+                let sent = self.traffic.sent(place);
+                evicted.extend(connection.settle(&sent, &self.timeouts));
+                let forced = Some(EndReason::LackOfResources);
+                evicted.push(connection.traffic_slice(&sent, self.closed_ns, forced, &self.timeouts));
+                self.traffic.vacate(place);
+            }
             slot
         } else {
             return false;
@@ -232,9 +241,11 @@ impl Tracker {
         let written = slices.len();
         let mut earliest_ns = now_ns;
         self.ordered.clear();
-        for slot in self.active.drain(..) {
+        while let Some(slot) = self.traffic.slots.pop_front() {
             let connection = self.table.get_mut(slot);
-            slices.extend(connection.settle(&self.timeouts));
+            if let Some(place) = connection.place {
+                slices.extend(connection.settle(&self.traffic.sent(place), &self.timeouts));
+            }
             earliest_ns = earliest_ns.min(connection.last_ns);
             self.ordered.push((connection.start_ns, slot));
         }
@@ -248,15 +259,21 @@ impl Tracker {
                 start_ns.cmp(other_ns).then_with(by_key)
             });
         let queued_ns = earliest_ns.max(self.closed_ns);
-        slices.reserve(self.ordered.len());
+        self.places.clear();
         for &(_, slot) in &self.ordered {
             let connection = table.get_mut(slot);
             connection.quiet_ns = connection.last_ns.clamp(queued_ns, now_ns);
             connection.queued_ns = queued_ns;
-            slices.push(connection.traffic_slice(now_ns, forced, &self.timeouts));
+            if let Some(place) = connection.place.take() {
+                let sent = self.traffic.sent(place);
+                let slice = connection.traffic_slice(&sent, now_ns, forced, &self.timeouts);
+                self.traffic.finish(place, slice);
+                self.places.push(place);
+            }
             let queue = connection.queue();
             table.queues.push_back(queue, slot);
         }
+        self.traffic.close(&mut self.places, slices);
         self.closed_ns = now_ns;
     }
 
