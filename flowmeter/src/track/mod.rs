@@ -68,6 +68,16 @@ impl Default for Found {
     }
 }
 
+/// A connection whose slice of the interval is made.
+#[derive(Debug)]
+struct Settled {
+    start_ns: u64,
+    id: u64,
+    place: Place,
+    slot: u32,
+    queue: Queue,
+}
+
 /// How full the table is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Statistics {
@@ -90,9 +100,10 @@ pub struct Tracker {
     evicted: u64,
     /// Of this interval. Connections that have some are in no queue.
     traffic: Traffic,
-    /// Their slots by start, and where their traffic lies, while the interval closes; kept for their memory.
-    ordered: Vec<(u64, u32)>,
-    places: Vec<Place>,
+    /// The same by start and id, while the interval closes; kept for its memory.
+    ordered: Vec<Settled>,
+    /// Last packet of a record of this interval, the earliest of all.
+    earliest_ns: u64,
     /// The last close.
     closed_ns: u64,
 }
@@ -106,7 +117,7 @@ impl Tracker {
             evicted: 0,
             traffic: Traffic::default(),
             ordered: Vec::new(),
-            places: Vec::new(),
+            earliest_ns: u64::MAX,
             closed_ns: 0,
         }
     }
@@ -132,6 +143,10 @@ impl Tracker {
             }
             for found in found.iter_mut().take(block.len()) {
                 found.slot = self.table.find(found.hash, &found.key);
+                // Touched, so that these waits overlap too.
+                if let Some(place) = found.slot.and_then(|slot| self.table.get(slot).place) {
+                    std::hint::black_box(self.traffic.sent_mut(place, found.side).packets);
+                }
             }
             for (found, record) in found.iter().zip(block) {
                 if record.counters.packets > 0 {
@@ -163,11 +178,12 @@ impl Tracker {
             None => self.traffic.open(slot, connection.blank()),
         };
         connection.place = Some(place);
+        self.earliest_ns = self.earliest_ns.min(record.counters.last_ns);
         self.traffic.sent_mut(place, found.side).merge(&record.counters);
     }
 
     /// Closes the interval at `now_ns` and pushes its slices: one for each connection with traffic since the
-    /// last close, by start and key; before them the ends of connections whose key has a new one, behind them
+    /// last close, by start and id; before them the ends of connections whose key has a new one, behind them
     /// those of connections that have been quiet for long enough.
     ///
     /// A `now_ns` before the last close counts as that.
@@ -239,42 +255,39 @@ impl Tracker {
     fn write_traffic(&mut self, now_ns: u64, forced: Option<EndReason>, slices: &mut Vec<Slice>) {
         let now_ns = now_ns.max(self.closed_ns);
         let written = slices.len();
-        let mut earliest_ns = now_ns;
+        let queued_ns = self.earliest_ns.clamp(self.closed_ns, now_ns);
         self.ordered.clear();
         while let Some(slot) = self.traffic.slots.pop_front() {
             let connection = self.table.get_mut(slot);
-            if let Some(place) = connection.place {
-                slices.extend(connection.settle(&self.traffic.sent(place), &self.timeouts));
-            }
-            earliest_ns = earliest_ns.min(connection.last_ns);
-            self.ordered.push((connection.start_ns, slot));
+            let Some(place) = connection.place.take() else {
+                continue;
+            };
+            let sent = self.traffic.sent(place);
+            slices.extend(connection.settle(&sent, &self.timeouts));
+            connection.quiet_ns = connection.last_ns.clamp(queued_ns, now_ns);
+            connection.queued_ns = queued_ns;
+            let slice = connection.traffic_slice(&sent, now_ns, forced, &self.timeouts);
+            self.ordered.push(Settled {
+                start_ns: slice.start_ns,
+                id: slice.id,
+                place,
+                slot,
+                queue: connection.queue(),
+            });
+            self.traffic.finish(place, slice);
         }
         if let Some(replaced) = slices.get_mut(written..) {
             replaced.sort_unstable_by_key(|slice| (slice.start_ns, slice.id));
         }
-        let table = &mut self.table;
         self.ordered
-            .sort_unstable_by(|(start_ns, slot), (other_ns, other)| {
-                let by_key = || table.get(*slot).key.cmp(&table.get(*other).key);
-                start_ns.cmp(other_ns).then_with(by_key)
-            });
-        let queued_ns = earliest_ns.max(self.closed_ns);
-        self.places.clear();
-        for &(_, slot) in &self.ordered {
-            let connection = table.get_mut(slot);
-            connection.quiet_ns = connection.last_ns.clamp(queued_ns, now_ns);
-            connection.queued_ns = queued_ns;
-            if let Some(place) = connection.place.take() {
-                let sent = self.traffic.sent(place);
-                let slice = connection.traffic_slice(&sent, now_ns, forced, &self.timeouts);
-                self.traffic.finish(place, slice);
-                self.places.push(place);
-            }
-            let queue = connection.queue();
-            table.queues.push_back(queue, slot);
+            .sort_unstable_by_key(|settled| (settled.start_ns, settled.id));
+        for settled in &self.ordered {
+            self.table.queues.push_back(settled.queue, settled.slot);
         }
-        self.traffic.close(&mut self.places, slices);
+        let places = self.ordered.iter().map(|settled| settled.place);
+        self.traffic.close(places, slices);
         self.closed_ns = now_ns;
+        self.earliest_ns = u64::MAX;
     }
 
     /// Ends what has been quiet for long enough.

@@ -22,6 +22,8 @@ pub(super) struct Traffic {
     vacant: Vec<Place>,
     /// Slots of the connections with traffic, in the order of their first record.
     pub(super) slots: VecDeque<u32>,
+    /// Where the slices lie that are put in order; kept for its memory.
+    order: Vec<u32>,
 }
 
 impl Traffic {
@@ -73,19 +75,23 @@ impl Traffic {
     }
 
     /// Appends the slices to `slices` in the order of `places`, which are all that are not vacant, each once.
-    pub(super) fn close(&mut self, places: &mut [Place], slices: &mut Vec<Slice>) {
-        for at in 0..places.len() {
+    pub(super) fn close(&mut self, places: impl Iterator<Item = Place>, slices: &mut Vec<Slice>) {
+        let order = &mut self.order;
+        order.clear();
+        order.extend(places.map(|place| place.0));
+        let lies = |order: &[u32], at: usize| order.get(at).map_or(at, |place| *place as usize);
+        for at in 0..order.len() {
             // What lay there has made room for another before, and may have done so again.
-            let mut from = place(places, at);
+            let mut from = lies(order, at);
             while from < at {
-                from = place(places, from);
+                from = lies(order, from);
             }
-            if let Some(moved) = places.get_mut(at) {
-                *moved = Place(u32::try_from(from).unwrap_or(u32::MAX));
+            if let Some(moved) = order.get_mut(at) {
+                *moved = u32::try_from(from).unwrap_or(u32::MAX);
             }
             self.slices.swap(at, from);
         }
-        self.slices.truncate(places.len());
+        self.slices.truncate(self.order.len());
         self.vacant.clear();
         if slices.is_empty() {
             std::mem::swap(&mut self.slices, slices);
@@ -101,10 +107,6 @@ impl Traffic {
     fn slice_mut(&mut self, place: Place) -> &mut Slice {
         &mut self.slices[place.0 as usize]
     }
-}
-
-fn place(places: &[Place], at: usize) -> usize {
-    places.get(at).map_or(at, |place| place.0 as usize)
 }
 
 #[cfg(test)]
@@ -168,9 +170,10 @@ mod tests {
                 there.push((id, traffic.open(id, slice(id.into()))));
             }
             there.sort_by_key(|(id, _)| keys[*id as usize]);
-            let (ids, mut places): (Vec<_>, Vec<_>) = there.into_iter().map(|(id, place)| (u64::from(id), place)).unzip();
+            let (ids, places): (Vec<_>, Vec<_>) =
+                there.into_iter().map(|(id, place)| (u64::from(id), place)).unzip();
             let mut slices: Vec<_> = before.then(|| slice(1000)).into_iter().collect();
-            traffic.close(&mut places, &mut slices);
+            traffic.close(places.into_iter(), &mut slices);
             let written: Vec<_> = slices.iter().map(|slice| slice.id).collect();
             let expected: Vec<_> = before.then_some(1000).into_iter().chain(ids).collect();
             prop_assert_eq!(written, expected);
