@@ -17,6 +17,7 @@ const HOUR_NS: u64 = 3_600_000_000_000;
 const DAY_NS: u64 = 24 * HOUR_NS;
 /// The sliding hour is twelve of these.
 const SLOT_NS: u64 = HOUR_NS / 12;
+const SLOTS_OF_A_DAY: u32 = 24 * 12;
 /// Hours of a host that its baseline is made of, and how many it takes.
 const HOURS: usize = 48;
 const LEAST_HOURS: usize = 12;
@@ -26,16 +27,68 @@ const LEAST_HOURS: usize = 12;
 struct Volume {
     first_ns: u64,
     last_ns: u64,
-    slot: u64,
-    sent: [u64; 12],
-    received: [u64; 12],
-    /// Since `day`, in days since the epoch, and the day before: a slow trickle adds up.
-    day: u64,
+    /// On the day of `slot` and the day before: a slow trickle adds up.
     day_sent: [u64; 2],
     day_received: [u64; 2],
     /// The most that was too much, today and on any day before.
     peak: u64,
     peak_before: u64,
+    /// Since the epoch.
+    slot: u32,
+    hour: Hour,
+}
+
+/// Bytes sent and received in the newest twelve slots.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Hour {
+    low: [[u32; 2]; 12],
+    /// What 32 bits have no room for, which few need.
+    high: Option<Box<[[u32; 2]; 12]>>,
+}
+
+impl Hour {
+    fn clear(&mut self, place: usize) {
+        for words in [Some(&mut self.low), self.high.as_deref_mut()] {
+            if let Some(slot) = words.and_then(|words| words.get_mut(place)) {
+                *slot = [0; 2];
+            }
+        }
+    }
+
+    fn add(&mut self, place: usize, bytes: [u64; 2]) {
+        let Some(low) = self.low.get_mut(place) else {
+            return;
+        };
+        let mut carry = [0; 2];
+        for ((low, bytes), carry) in low.iter_mut().zip(bytes).zip(&mut carry) {
+            let sum = bytes.saturating_add((*low).into());
+            (*low, *carry) = (halves(sum).1, halves(sum).0);
+        }
+        if carry != [0; 2]
+            && let Some(high) = self.high.get_or_insert_default().get_mut(place)
+        {
+            for (high, carry) in high.iter_mut().zip(carry) {
+                *high = high.saturating_add(carry);
+            }
+        }
+    }
+
+    /// Sent and received.
+    fn sums(&self) -> [u64; 2] {
+        let sum = |words: &[[u32; 2]; 12], which: usize| -> u64 {
+            words.iter().filter_map(|slot| slot.get(which)).map(|word| u64::from(*word)).sum()
+        };
+        [0, 1].map(|which| {
+            let high = self.high.as_deref().map_or(0, |high| sum(high, which));
+            (high << 32).saturating_add(sum(&self.low, which))
+        })
+    }
+}
+
+/// High and low.
+#[expect(clippy::cast_possible_truncation, reason = "both halves are kept")]
+const fn halves(sum: u64) -> (u32, u32) {
+    ((sum >> 32) as u32, sum as u32)
 }
 
 impl Entry for Volume {
@@ -52,31 +105,21 @@ impl Volume {
     fn add(&mut self, traffic: &Traffic) {
         let time_ns = traffic.last_ns;
         self.last_ns = self.last_ns.max(time_ns);
-        let slot = time_ns / SLOT_NS;
+        let slot = u32::try_from(time_ns / SLOT_NS).unwrap_or(u32::MAX);
+        let place = |slot: u32| usize::try_from(slot % 12).unwrap_or(0);
         if slot > self.slot {
-            for passed in self.slot + 1..=slot.min(self.slot + 12) {
-                let place = usize::try_from(passed % 12).unwrap_or(0);
-                if let (Some(sent), Some(received)) = (self.sent.get_mut(place), self.received.get_mut(place))
-                {
-                    (*sent, *received) = (0, 0);
-                }
+            (self.slot + 1..=slot.min(self.slot.saturating_add(12))).for_each(|slot| self.hour.clear(place(slot)));
+            let (day, before) = (slot / SLOTS_OF_A_DAY, self.slot / SLOTS_OF_A_DAY);
+            if day > before {
+                let yesterday = |now: u64| if day == before + 1 { now } else { 0 };
+                self.day_sent = [0, yesterday(self.day_sent[0])];
+                self.day_received = [0, yesterday(self.day_received[0])];
+                self.peak_before = self.peak_before.max(std::mem::take(&mut self.peak));
             }
             self.slot = slot;
         }
-        let day = time_ns / DAY_NS;
-        if day > self.day {
-            let before = |now: u64| if day == self.day + 1 { now } else { 0 };
-            self.day_sent = [0, before(self.day_sent[0])];
-            self.day_received = [0, before(self.day_received[0])];
-            self.day = day;
-            self.peak_before = self.peak_before.max(std::mem::take(&mut self.peak));
-        }
-        let place = usize::try_from(slot % 12).unwrap_or(0);
-        if slot + 12 > self.slot
-            && let (Some(sent), Some(received)) = (self.sent.get_mut(place), self.received.get_mut(place))
-        {
-            *sent = sent.saturating_add(traffic.sent.bytes);
-            *received = received.saturating_add(traffic.received.bytes);
+        if slot.saturating_add(12) > self.slot {
+            self.hour.add(place(slot), [traffic.sent.bytes, traffic.received.bytes]);
         }
         self.day_sent[0] = self.day_sent[0].saturating_add(traffic.sent.bytes);
         self.day_received[0] = self.day_received[0].saturating_add(traffic.received.bytes);
@@ -188,9 +231,9 @@ impl Outbound {
 
     pub(super) fn tick(&mut self, now_ns: u64) {
         self.volumes
-            .retain(|_, volume| volume.last_ns.saturating_add(2 * DAY_NS) > now_ns);
+            .retain(|volume| volume.last_ns.saturating_add(2 * DAY_NS) > now_ns);
         self.hosts
-            .retain(|_, usual| usual.last_ns.saturating_add(7 * DAY_NS) > now_ns);
+            .retain(|usual| usual.last_ns.saturating_add(7 * DAY_NS) > now_ns);
     }
 
     pub(super) fn event(
@@ -224,8 +267,7 @@ impl Outbound {
         if day < settings.hour_bytes.min(settings.day_bytes) {
             return;
         }
-        let hour: u64 = volume.sent.iter().sum();
-        let hour_received: u64 = volume.received.iter().sum();
+        let [hour, hour_received] = volume.hour.sums();
         let day_received: u64 = volume.day_received.iter().sum();
         let ratio = u64::from(settings.ratio);
         let by_hour = hour >= settings.hour_bytes && hour >= ratio.saturating_mul(hour_received);

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use flowmeter_common::flow::{protocol, tcp_flags};
 
-use super::Sum;
+use super::{Contact, RETRY_NS, Sum};
 use crate::{
     detect::sketch::hash,
     enrich::Direction,
@@ -132,6 +132,16 @@ pub(in crate::detect) fn is_host(ip: IpAddr) -> bool {
 }
 
 impl Seen {
+    /// It carried something, and does not only tell an end.
+    pub(super) fn traffic(&self) -> bool {
+        self.sent.packets + self.received.packets > 0
+    }
+
+    /// A connection on the same ports is the same one, or a retry of it.
+    pub(super) fn goes_on_with(&self, contact: &Contact) -> bool {
+        self.start_ns <= contact.last_ns.saturating_add(RETRY_NS)
+    }
+
     /// A TCP handshake's start is in sight, or what stands in its place in a scan; or flags are unknown.
     pub(super) fn opens(&self) -> bool {
         let both = self.sent_flags | self.received_flags;

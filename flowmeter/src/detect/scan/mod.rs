@@ -255,8 +255,8 @@ impl Scan {
 
     pub(super) fn tick(&mut self, now_ns: u64) {
         self.few
-            .retain(|_, few| few.last_ns.saturating_add(DAY_NS) > now_ns);
-        self.sources.retain(|_, source| {
+            .retain(|few| few.last_ns.saturating_add(DAY_NS) > now_ns);
+        self.sources.retain(|source| {
             source
                 .failed
                 .retain(|known| known.time_ns.saturating_add(DAY_NS) > now_ns);
