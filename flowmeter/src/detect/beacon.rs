@@ -288,16 +288,18 @@ impl Beacons {
         )
     }
 
-    /// A pair that was met before, in the table where it has room for another contact.
-    fn met(&mut self, pair: &Pair) -> Option<&mut Series> {
-        if self.pairs.contains(pair) {
-            return self.pairs.get_mut(pair);
+    /// Adds something to a pair that was met before, and gives it more room if it needs that. False if it was not met.
+    fn add(&mut self, pair: &Pair, add: impl FnOnce(&mut Series)) -> bool {
+        if let Some(series) = self.few.get_mut(pair) {
+            if !series.full() {
+                add(series);
+                return true;
+            }
+            if let Some(series) = self.few.remove(pair) {
+                self.pairs.entry(*pair, || series);
+            }
         }
-        if self.few.get(pair)?.full() {
-            let series = self.few.remove(pair)?;
-            return Some(self.pairs.entry(*pair, || series));
-        }
-        self.few.get_mut(pair)
+        self.pairs.get_mut(pair).map(add).is_some()
     }
 
     /// True if the contacts of a pair have a beacon's rhythm.
@@ -344,41 +346,50 @@ impl Beacons {
                 let tested = self.sources.entry(contact.source, Tested::default);
                 tested.destinations |= 1 << (hash(7, &contact.target) % 128);
                 tested.last_ns = tested.last_ns.max(contact.start_ns);
-                let series = match self.met(&pair) {
-                    Some(series) => series,
-                    None => self.few.entry(pair, || Series::new(contact.start_ns)),
-                };
-                series.add(contact.start_ns);
-                if series.told != 0 {
-                    let (count, told) = (series.count, series.told);
-                    if context.episodes.wants(&subject_of(contact), count, told, time_ns) {
-                        series.next_look = 0;
-                    }
-                }
-                if series.count >= series.next_look.max(settings.contacts.into()) {
-                    self.look(pair, contact, time_ns, context);
+                let start_ns = contact.start_ns;
+                if self.add(&pair, |series| series.add(start_ns)) {
+                    self.again(pair, contact, time_ns, context);
+                } else {
+                    self.few.entry(pair, || Series::new(start_ns)).add(start_ns);
                 }
             }
             Event::Settled => {
-                if let Some(series) = self.met(&pair) {
-                    series.failed += u64::from(contact.verdict.failed());
-                    series.accepted += u64::from(!contact.verdict.failed());
-                }
+                let failed = contact.verdict.failed();
+                self.add(&pair, |series| {
+                    series.failed += u64::from(failed);
+                    series.accepted += u64::from(!failed);
+                });
             }
             Event::Closed => {
-                if let Some(series) = self.met(&pair) {
-                    let size = u32::try_from(contact.sent.bytes).unwrap_or(u32::MAX);
-                    series.sizes.push(size);
-                }
+                let size = u32::try_from(contact.sent.bytes).unwrap_or(u32::MAX);
+                self.add(&pair, |series| series.sizes.push(size));
             }
             _ => {}
+        }
+    }
+
+    /// Another contact of a pair: goes on with what was told, and looks whether there is more to tell.
+    fn again(&mut self, pair: Pair, contact: &Contact, now_ns: u64, context: &mut Context<'_>) {
+        // A few have no rhythm.
+        let Some(series) = self.pairs.get_mut(&pair) else {
+            return;
+        };
+        if series.told != 0
+            && context
+                .episodes
+                .wants(&subject_of(contact), series.count, series.told, now_ns)
+        {
+            series.next_look = 0;
+        }
+        let contacts = context.settings_of(contact).beaconing.contacts;
+        if series.count >= series.next_look.max(contacts.into()) {
+            self.look(pair, contact, now_ns, context);
         }
     }
 
     fn look(&mut self, pair: Pair, contact: &Contact, now_ns: u64, context: &mut Context<'_>) {
         let tested = self.sources.get(&contact.source);
         let tested = tested.map_or(1, |tested| linear(tested.destinations));
-        // A few are no rhythm.
         let Some(series) = self.pairs.get_mut(&pair) else {
             return;
         };

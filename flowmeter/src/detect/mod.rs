@@ -215,6 +215,43 @@ impl Detectors {
     }
 }
 
+/// Who is told what happens to connections.
+struct Watch<'a> {
+    settings: &'a Settings,
+    roles: &'a mut Roles,
+    episodes: &'a mut Episodes,
+    detectors: &'a mut Detectors,
+}
+
+impl Watch<'_> {
+    fn event(&mut self, time_ns: u64, event: &Event, contact: &Contact, one_sided: bool) {
+        self.episodes.visibility.one_sided = one_sided;
+        // Where intervals without traffic are left out, time passes here.
+        self.episodes.tick(self.settings, time_ns);
+        if matches!(event, Event::Settled) && contact.verdict == Verdict::Accepted {
+            self.roles.learn(contact);
+        }
+        let mut context = Context {
+            settings: self.settings,
+            roles: self.roles,
+            episodes: self.episodes,
+            one_sided,
+        };
+        self.detectors.event(time_ns, event, contact, &mut context);
+    }
+
+    /// Reads what the next slice of a connection asks for.
+    fn look_ahead(&self, seen: &Seen) {
+        if seen.direction() == Direction::InternalToExternal {
+            self.detectors.outbound.touch(seen.source, seen.target);
+        }
+    }
+}
+
+/// Slices that are looked ahead at: what they will ask for is read for all of them before the first is decided, so that
+/// the waits for memory overlap.
+const AHEAD: usize = 16;
+
 /// How often state that has expired is looked for.
 const TICK_NS: u64 = 600_000_000_000;
 
@@ -324,26 +361,27 @@ impl Engine {
             detectors,
             ..
         } = self;
-        let mut tell = |time_ns: u64, event: Event, contact: &Contact, one_sided: bool| {
-            episodes.visibility.one_sided = one_sided;
-            // Where intervals without traffic are left out, time passes here.
-            episodes.tick(settings, time_ns);
-            if matches!(event, Event::Settled) && contact.verdict == Verdict::Accepted {
-                roles.learn(contact);
-            }
-            let mut context = Context {
-                settings,
-                roles,
-                episodes,
-                one_sided,
-            };
-            detectors.event(time_ns, &event, contact, &mut context);
+        let mut watch = Watch {
+            settings,
+            roles,
+            episodes,
+            detectors,
         };
-        for seen in order.iter().filter_map(|(_, index)| seen(*index)) {
-            contacts.take(seen, &mut tell);
+        for ahead in order.chunks(AHEAD) {
+            let ahead = ahead.iter().filter_map(|(_, index)| seen(*index));
+            for seen in ahead.clone().filter(|seen| contacts.touch(seen)) {
+                watch.look_ahead(seen);
+            }
+            for seen in ahead {
+                contacts.take(seen, &mut |time_ns, event, contact, one_sided| {
+                    watch.event(time_ns, &event, contact, one_sided);
+                });
+            }
         }
         self.watermark_ns = self.watermark_ns.max(watermark_ns);
-        contacts.pass(self.watermark_ns, &mut tell);
+        contacts.pass(self.watermark_ns, &mut |time_ns, event, contact, one_sided| {
+            watch.event(time_ns, &event, contact, one_sided);
+        });
         batch.clear();
         self.batch = batch;
         self.episodes.tick(&self.settings, self.watermark_ns);

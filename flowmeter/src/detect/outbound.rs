@@ -229,6 +229,11 @@ impl Outbound {
         )
     }
 
+    pub(super) fn touch(&self, source: IpAddr, target: IpAddr) {
+        self.hosts.touch(&source);
+        self.volumes.touch(&(source, network(target)));
+    }
+
     pub(super) fn tick(&mut self, now_ns: u64) {
         self.volumes
             .retain(|volume| volume.last_ns.saturating_add(2 * DAY_NS) > now_ns);

@@ -89,14 +89,18 @@ impl Sum {
     }
 }
 
+fn direction(number: u8) -> Direction {
+    match number {
+        0 => Direction::InternalToInternal,
+        1 => Direction::InternalToExternal,
+        2 => Direction::ExternalToInternal,
+        _ => Direction::ExternalToExternal,
+    }
+}
+
 impl Contact {
     pub(super) fn direction(&self) -> Direction {
-        match self.direction {
-            0 => Direction::InternalToInternal,
-            1 => Direction::InternalToExternal,
-            2 => Direction::ExternalToInternal,
-            _ => Direction::ExternalToExternal,
-        }
+        direction(self.direction)
     }
 
     /// Something of what the source sent was seen.
@@ -262,6 +266,11 @@ impl Contacts {
 
     pub(super) fn usage(&self) -> (usize, usize, u64) {
         (self.table.len(), self.table.capacity(), self.table.evicted())
+    }
+
+    /// Whether a slice's connection is known, ahead of [`Contacts::take`].
+    pub(super) fn touch(&self, seen: &Seen) -> bool {
+        self.table.touch(&seen.contact)
     }
 
     /// Takes a slice and tells what it makes happen, after what time alone has made happen before it.
