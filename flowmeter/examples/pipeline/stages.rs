@@ -156,7 +156,6 @@ impl Apart {
             engine.advance(end_ns);
             engine.drain().len()
         });
-        if std::env::var_os("USAGE").is_some() { for u in engine.usage() { eprintln!("{u:?}"); } eprintln!(); }
         let count = slices.len();
         let now = Instant::now();
         tally.measure("budget", || {

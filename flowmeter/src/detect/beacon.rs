@@ -164,7 +164,11 @@ impl<T: Copy + Default> Ring<T> {
     }
 
     fn values(&self) -> &[T] {
-        let few = if self.many.is_empty() { &self.few[..] } else { &self.many };
+        let few = if self.many.is_empty() {
+            &self.few[..]
+        } else {
+            &self.many
+        };
         few.get(..usize::from(self.count)).unwrap_or(few)
     }
 }
@@ -404,7 +408,12 @@ impl Beacons {
             (series.regular, series.told) = (false, 0);
             return;
         };
-        let mut sizes: Vec<u64> = series.sizes.values().iter().map(|size| u64::from(*size)).collect();
+        let mut sizes: Vec<u64> = series
+            .sizes
+            .values()
+            .iter()
+            .map(|size| u64::from(*size))
+            .collect();
         sizes.sort_unstable();
         let (size, size_mad) = spread(&sizes);
         let same_size = sizes.len() >= 4 && size_mad * 10 <= size;

@@ -240,8 +240,8 @@ impl Watch<'_> {
         self.detectors.event(time_ns, event, contact, &mut context);
     }
 
-    /// Reads what the next slice of a connection asks for.
-    fn look_ahead(&self, seen: &Seen) {
+    /// Reads what most slices ask for.
+    fn touch(&self, seen: &Seen) {
         if seen.direction() == Direction::InternalToExternal {
             self.detectors.outbound.touch(seen.source, seen.target);
         }
@@ -250,7 +250,7 @@ impl Watch<'_> {
 
 /// Slices that are looked ahead at: what they will ask for is read for all of them before the first is decided, so that
 /// the waits for memory overlap.
-const AHEAD: usize = 16;
+const AHEAD: usize = 32;
 
 /// How often state that has expired is looked for.
 const TICK_NS: u64 = 600_000_000_000;
@@ -369,8 +369,9 @@ impl Engine {
         };
         for ahead in order.chunks(AHEAD) {
             let ahead = ahead.iter().filter_map(|(_, index)| seen(*index));
-            for seen in ahead.clone().filter(|seen| contacts.touch(seen)) {
-                watch.look_ahead(seen);
+            for seen in ahead.clone() {
+                contacts.touch(seen);
+                watch.touch(seen);
             }
             for seen in ahead {
                 contacts.take(seen, &mut |time_ns, event, contact, one_sided| {

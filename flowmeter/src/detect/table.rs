@@ -112,8 +112,8 @@ impl<K: Key, V: Entry> Table<K, V> {
     }
 
     /// Reads an entry for nothing but to have it in the cache when it is asked for.
-    pub(super) fn touch(&self, key: &K) -> bool {
-        self.get(key).is_some_and(|value| black_box(value.last_ns()) > 0)
+    pub(super) fn touch(&self, key: &K) {
+        black_box(self.get(key).map(V::last_ns));
     }
 
     pub(super) fn contains(&self, key: &K) -> bool {
@@ -182,14 +182,16 @@ impl<K: Key, V: Entry> Table<K, V> {
         let mut draws: Vec<K::Packed> = Vec::new();
         // In the same order as before: what stays is not looked at again.
         let mut ranks = ranks.into_iter();
-        self.map.retain(|key, _| match ranks.next().map_or(Ordering::Greater, |rank| rank.cmp(&limit)) {
-            Ordering::Less => false,
-            Ordering::Equal => {
-                draws.push(*key);
-                true
-            }
-            Ordering::Greater => true,
-        });
+        self.map.retain(
+            |key, _| match ranks.next().map_or(Ordering::Greater, |rank| rank.cmp(&limit)) {
+                Ordering::Less => false,
+                Ordering::Equal => {
+                    draws.push(*key);
+                    true
+                }
+                Ordering::Greater => true,
+            },
+        );
         let mut drawn = going - lower;
         if drawn < draws.len() {
             draws.select_nth_unstable(drawn);

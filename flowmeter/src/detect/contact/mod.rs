@@ -268,9 +268,9 @@ impl Contacts {
         (self.table.len(), self.table.capacity(), self.table.evicted())
     }
 
-    /// Whether a slice's connection is known, ahead of [`Contacts::take`].
-    pub(super) fn touch(&self, seen: &Seen) -> bool {
-        self.table.touch(&seen.contact)
+    /// Reads a slice's connection ahead of [`Contacts::take`].
+    pub(super) fn touch(&self, seen: &Seen) {
+        self.table.touch(&seen.contact);
     }
 
     /// Takes a slice and tells what it makes happen, after what time alone has made happen before it.

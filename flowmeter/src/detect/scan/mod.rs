@@ -254,8 +254,7 @@ impl Scan {
     }
 
     pub(super) fn tick(&mut self, now_ns: u64) {
-        self.few
-            .retain(|few| few.last_ns.saturating_add(DAY_NS) > now_ns);
+        self.few.retain(|few| few.last_ns.saturating_add(DAY_NS) > now_ns);
         self.sources.retain(|source| {
             source
                 .failed
