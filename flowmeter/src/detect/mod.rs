@@ -349,10 +349,10 @@ impl Engine {
             .map(|(index, seen): (u32, &Seen)| (seen.time_ns, index))
             .collect();
         let seen = |index: u32| batch.get(index as usize);
-        order.sort_unstable_by(|(time_ns, index), (other_ns, other)| {
-            let in_full = || seen(*index).map(Seen::order).cmp(&seen(*other).map(Seen::order));
-            time_ns.cmp(other_ns).then_with(in_full)
-        });
+        order.sort_unstable_by_key(|(time_ns, _)| *time_ns);
+        for same in order.chunk_by_mut(|(one_ns, _), (other_ns, _)| one_ns == other_ns) {
+            same.sort_unstable_by_key(|(_, index)| seen(*index).map(Seen::order));
+        }
         let Self {
             settings,
             contacts,
