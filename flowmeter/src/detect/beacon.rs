@@ -587,6 +587,18 @@ mod tests {
     }
 
     #[test]
+    fn a_ring_keeps_the_newest_whether_few_or_many() {
+        for count in [0, 1, 3, 4, 5, 63, 64, 65, 200_u64] {
+            let mut ring = Ring::default();
+            (0..count).for_each(|value| ring.push(value));
+            let mut kept = ring.values().to_vec();
+            kept.sort_unstable();
+            let newest: Vec<u64> = (count.saturating_sub(STARTS as u64)..count).collect();
+            assert_eq!(kept, newest);
+        }
+    }
+
+    #[test]
     fn cases() {
         check(
             Tag::Beaconing,

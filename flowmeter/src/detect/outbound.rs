@@ -507,6 +507,27 @@ mod tests {
     }
 
     #[test]
+    fn more_than_32_bits_in_an_hour_are_added_up_exactly_and_forgotten_with_their_slots() {
+        let mut volume = Volume::default();
+        let mut send = |minute: u64, bytes: u64| {
+            let sum = |bytes| super::super::contact::Sum { packets: 1, bytes };
+            let time_ns = 500_000 * HOUR_NS + minute * 60_000_000_000;
+            volume.add(&Traffic {
+                sent: sum(bytes),
+                received: sum(7),
+                first_ns: time_ns,
+                last_ns: time_ns,
+            });
+            volume.hour.sums()
+        };
+        assert_eq!(send(1, 4_294_967_295), [4_294_967_295, 7]);
+        assert_eq!(send(2, 4_294_967_295), [8_589_934_590, 14]);
+        assert_eq!(send(31, 30_000_000_001), [38_589_934_591, 21]);
+        assert_eq!(send(61, 5), [30_000_000_006, 14]);
+        assert_eq!(send(300, 1), [1, 7]);
+    }
+
+    #[test]
     fn a_running_upload_is_told_while_it_runs() {
         use super::super::wire::{Wire, config};
         let mut wire = Wire::new();
