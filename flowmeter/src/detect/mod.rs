@@ -215,6 +215,43 @@ impl Detectors {
     }
 }
 
+/// Who is told what happens to connections.
+struct Watch<'a> {
+    settings: &'a Settings,
+    roles: &'a mut Roles,
+    episodes: &'a mut Episodes,
+    detectors: &'a mut Detectors,
+}
+
+impl Watch<'_> {
+    fn event(&mut self, time_ns: u64, event: &Event, contact: &Contact, one_sided: bool) {
+        self.episodes.visibility.one_sided = one_sided;
+        // Where intervals without traffic are left out, time passes here.
+        self.episodes.tick(self.settings, time_ns);
+        if matches!(event, Event::Settled) && contact.verdict == Verdict::Accepted {
+            self.roles.learn(contact);
+        }
+        let mut context = Context {
+            settings: self.settings,
+            roles: self.roles,
+            episodes: self.episodes,
+            one_sided,
+        };
+        self.detectors.event(time_ns, event, contact, &mut context);
+    }
+
+    /// Reads what most slices ask for.
+    fn touch(&self, seen: &Seen) {
+        if seen.direction() == Direction::InternalToExternal {
+            self.detectors.outbound.touch(seen.source, seen.target);
+        }
+    }
+}
+
+/// Slices that are looked ahead at: what they will ask for is read for all of them before the first is decided, so that
+/// the waits for memory overlap.
+const AHEAD: usize = 32;
+
 /// How often state that has expired is looked for.
 const TICK_NS: u64 = 600_000_000_000;
 
@@ -232,12 +269,12 @@ impl Engine {
             batch: Vec::new(),
             contacts: Contacts::new(share(34)),
             roles: Roles::new(share(5)),
-            episodes: Episodes::new(share(4)),
+            episodes: Episodes::new(share(3)),
             detectors: Detectors {
-                scan: scan::Scan::new(share(18), seed),
+                scan: scan::Scan::new(share(15), seed),
                 dos: dos::Dos::new(share(10)),
-                beacons: beacon::Beacons::new(share(14)),
-                outbound: outbound::Outbound::new(share(5)),
+                beacons: beacon::Beacons::new(share(10)),
+                outbound: outbound::Outbound::new(share(13)),
                 dns: dns::Dns::new(share(2)),
                 lateral: lateral::Lateral::new(share(3)),
                 guess: guess::Guess::new(share(1)),
@@ -312,10 +349,10 @@ impl Engine {
             .map(|(index, seen): (u32, &Seen)| (seen.time_ns, index))
             .collect();
         let seen = |index: u32| batch.get(index as usize);
-        order.sort_unstable_by(|(time_ns, index), (other_ns, other)| {
-            let in_full = || seen(*index).map(Seen::order).cmp(&seen(*other).map(Seen::order));
-            time_ns.cmp(other_ns).then_with(in_full)
-        });
+        order.sort_unstable_by_key(|(time_ns, _)| *time_ns);
+        for same in order.chunk_by_mut(|(one_ns, _), (other_ns, _)| one_ns == other_ns) {
+            same.sort_unstable_by_key(|(_, index)| seen(*index).map(Seen::order));
+        }
         let Self {
             settings,
             contacts,
@@ -324,26 +361,28 @@ impl Engine {
             detectors,
             ..
         } = self;
-        let mut tell = |time_ns: u64, event: Event, contact: &Contact, one_sided: bool| {
-            episodes.visibility.one_sided = one_sided;
-            // Where intervals without traffic are left out, time passes here.
-            episodes.tick(settings, time_ns);
-            if matches!(event, Event::Settled) && contact.verdict == Verdict::Accepted {
-                roles.learn(contact);
-            }
-            let mut context = Context {
-                settings,
-                roles,
-                episodes,
-                one_sided,
-            };
-            detectors.event(time_ns, &event, contact, &mut context);
+        let mut watch = Watch {
+            settings,
+            roles,
+            episodes,
+            detectors,
         };
-        for seen in order.iter().filter_map(|(_, index)| seen(*index)) {
-            contacts.take(seen, &mut tell);
+        for ahead in order.chunks(AHEAD) {
+            let ahead = ahead.iter().filter_map(|(_, index)| seen(*index));
+            for seen in ahead.clone() {
+                contacts.touch(seen);
+                watch.touch(seen);
+            }
+            for seen in ahead {
+                contacts.take(seen, &mut |time_ns, event, contact, one_sided| {
+                    watch.event(time_ns, &event, contact, one_sided);
+                });
+            }
         }
         self.watermark_ns = self.watermark_ns.max(watermark_ns);
-        contacts.pass(self.watermark_ns, &mut tell);
+        contacts.pass(self.watermark_ns, &mut |time_ns, event, contact, one_sided| {
+            watch.event(time_ns, &event, contact, one_sided);
+        });
         batch.clear();
         self.batch = batch;
         self.episodes.tick(&self.settings, self.watermark_ns);

@@ -4,11 +4,11 @@ use std::net::IpAddr;
 
 use flowmeter_common::flow::{protocol, tcp_flags};
 
-use super::Sum;
+use super::{Contact, RETRY_NS, Sum, direction};
 use crate::{
-    detect::sketch::hash,
+    detect::{sketch::hash, table::Key as _},
     enrich::Direction,
-    flow::{EndReason, InitiatorBasis, Outcome, Slice},
+    flow::{EndReason, Endpoint, InitiatorBasis, Outcome, Slice},
 };
 
 /// A slice, cut down to what is needed here: batches are sorted.
@@ -18,11 +18,11 @@ pub(in crate::detect) struct Seen {
     pub(in crate::detect) time_ns: u64,
     pub(super) contact: u64,
     pub(super) reverse: u64,
-    pub(super) source: IpAddr,
-    pub(super) target: IpAddr,
+    pub(in crate::detect) source: IpAddr,
+    pub(in crate::detect) target: IpAddr,
     pub(super) source_port: u16,
-    pub(super) port: u16,
-    pub(super) protocol: u8,
+    pub(in crate::detect) port: u16,
+    pub(in crate::detect) protocol: u8,
     pub(super) direction: u8,
     pub(super) unicast: bool,
     pub(super) basis: InitiatorBasis,
@@ -49,20 +49,17 @@ impl Seen {
             .filter(|counters| counters.packets > 0)
             .map(|counters| counters.first_ns)
             .min();
-        let (a, b) = (
-            (slice.initiator.ip, slice.initiator.port),
-            (slice.responder.ip, slice.responder.port),
-        );
+        let (a, b) = (&slice.initiator, &slice.responder);
         let (source_port, port) = match slice.protocol {
             protocol::ICMP | protocol::ICMPV6 => (0, slice.initiator.port),
             _ => (slice.initiator.port, slice.responder.port),
         };
         Self {
             time_ns: first_ns.unwrap_or(slice.last_ns).max(slice.start_ns),
-            contact: hash(0, &(slice.protocol, a, b)),
+            contact: key(slice.protocol, a, b),
             // Asked for only where the initiator was guessed.
             reverse: if slice.basis > InitiatorBasis::IcmpType {
-                hash(0, &(slice.protocol, b, a))
+                key(slice.protocol, b, a)
             } else {
                 0
             },
@@ -115,6 +112,12 @@ impl Seen {
     }
 }
 
+/// What connections are known by.
+fn key(protocol: u8, a: &Endpoint, b: &Endpoint) -> u64 {
+    let ports = u64::from(protocol) << 32 | u64::from(a.port) << 16 | u64::from(b.port);
+    hash(0, &(ports, a.ip.packed(), b.ip.packed()))
+}
+
 /// An address that stands for a host that somebody can reach.
 pub(in crate::detect) fn is_host(ip: IpAddr) -> bool {
     match ip {
@@ -132,6 +135,20 @@ pub(in crate::detect) fn is_host(ip: IpAddr) -> bool {
 }
 
 impl Seen {
+    pub(in crate::detect) fn direction(&self) -> Direction {
+        direction(self.direction)
+    }
+
+    /// It carried something, and does not only tell an end.
+    pub(super) fn traffic(&self) -> bool {
+        self.sent.packets + self.received.packets > 0
+    }
+
+    /// A connection on the same ports is the same one, or a retry of it.
+    pub(super) fn goes_on_with(&self, contact: &Contact) -> bool {
+        self.start_ns <= contact.last_ns.saturating_add(RETRY_NS)
+    }
+
     /// A TCP handshake's start is in sight, or what stands in its place in a scan; or flags are unknown.
     pub(super) fn opens(&self) -> bool {
         let both = self.sent_flags | self.received_flags;
