@@ -276,13 +276,13 @@ impl Pipeline {
         let Some(engine) = &mut self.engine else {
             return 0;
         };
-        for slice in &self.slices {
-            let (direction, cast) = self.enricher.perimeter(slice);
-            engine.feed(slice, direction, cast == Cast::Unicast);
-        }
         for counted in statistics.values() {
             engine.note_loss(lost(&counted.counters));
         }
+        engine.feed(&self.slices, |slice| {
+            let (direction, cast) = self.enricher.perimeter(slice);
+            (direction, cast == Cast::Unicast)
+        });
         engine.advance(interval.end);
         engine.note_spill(&self.spill, interval);
         let findings = engine.drain();

@@ -84,7 +84,10 @@ pub struct Usage {
 #[derive(Debug)]
 pub struct Engine {
     settings: Settings,
-    batch: Vec<Seen>,
+    /// Of a batch, when each slice is looked at, and where it lies; kept for its memory.
+    order: Vec<(u64, u32)>,
+    /// What is looked at next.
+    ahead: Vec<Seen>,
     contacts: Contacts,
     roles: Roles,
     episodes: Episodes,
@@ -266,7 +269,8 @@ impl Engine {
         let share = |percent: u64| config.detect.memory_bytes / 100 * percent;
         Self {
             settings: Settings::new(config),
-            batch: Vec::new(),
+            order: Vec::new(),
+            ahead: Vec::with_capacity(AHEAD),
             contacts: Contacts::new(share(34)),
             roles: Roles::new(share(5)),
             episodes: Episodes::new(share(3)),
@@ -292,7 +296,6 @@ impl Engine {
     /// start anew.
     pub fn reconfigure(&mut self, config: &Config) {
         let old = std::mem::replace(self, Self::new(config));
-        self.batch = old.batch;
         self.contacts.adopt(old.contacts);
         self.roles.adopt(old.roles);
         self.episodes.visibility = old.episodes.visibility;
@@ -304,12 +307,58 @@ impl Engine {
         self.next_tick_ns = old.next_tick_ns;
     }
 
-    /// Takes one slice; `unicast` is false if its responder is a multicast or broadcast address. Nothing is
-    /// decided before [`Engine::advance`].
-    pub fn feed(&mut self, slice: &Slice, direction: Direction, unicast: bool) {
-        // Fragments after the first have no ports: they would be contacts on port 0.
-        if !slice.fragment {
-            self.batch.push(Seen::new(slice, direction, unicast));
+    /// Takes a batch of slices, whatever order they are in. `perimeter` tells the direction of one, and whether its
+    /// responder is a single host: no multicast or broadcast address.
+    pub fn feed(&mut self, slices: &[Slice], perimeter: impl Fn(&Slice) -> (Direction, bool)) {
+        // Sorted are small keys, not the slices themselves.
+        self.order.clear();
+        self.order.extend(
+            (0..)
+                .zip(slices)
+                // Fragments after the first have no ports: they would be contacts on port 0.
+                .filter(|(_, slice)| !slice.fragment)
+                .map(|(index, slice): (u32, &Slice)| (contact::time_ns(slice), index)),
+        );
+        let slice = |index: u32| slices.get(index as usize);
+        self.order.sort_unstable_by_key(|(time_ns, _)| *time_ns);
+        for same in self
+            .order
+            .chunk_by_mut(|(one_ns, _), (other_ns, _)| one_ns == other_ns)
+        {
+            same.sort_unstable_by_key(|(_, index)| slice(*index).map(contact::order));
+        }
+        let Self {
+            settings,
+            order,
+            ahead,
+            contacts,
+            roles,
+            episodes,
+            detectors,
+            ..
+        } = self;
+        let mut watch = Watch {
+            settings,
+            roles,
+            episodes,
+            detectors,
+        };
+        for indices in order.chunks(AHEAD) {
+            ahead.clear();
+            ahead.extend(indices.iter().filter_map(|(_, index)| {
+                let slice = slice(*index)?;
+                let (direction, unicast) = perimeter(slice);
+                Some(Seen::new(slice, direction, unicast))
+            }));
+            for seen in &*ahead {
+                contacts.touch(seen);
+                watch.touch(seen);
+            }
+            for seen in &*ahead {
+                contacts.take(seen, &mut |time_ns, event, contact, one_sided| {
+                    watch.event(time_ns, &event, contact, one_sided);
+                });
+            }
         }
     }
 
@@ -342,17 +391,6 @@ impl Engine {
 
     /// Everything up to `watermark_ns` was fed.
     pub fn advance(&mut self, watermark_ns: u64) {
-        let mut batch = std::mem::take(&mut self.batch);
-        // Sorted are small keys, not the slices themselves.
-        let mut order: Vec<(u64, u32)> = (0..)
-            .zip(&batch)
-            .map(|(index, seen): (u32, &Seen)| (seen.time_ns, index))
-            .collect();
-        let seen = |index: u32| batch.get(index as usize);
-        order.sort_unstable_by_key(|(time_ns, _)| *time_ns);
-        for same in order.chunk_by_mut(|(one_ns, _), (other_ns, _)| one_ns == other_ns) {
-            same.sort_unstable_by_key(|(_, index)| seen(*index).map(Seen::order));
-        }
         let Self {
             settings,
             contacts,
@@ -367,24 +405,10 @@ impl Engine {
             episodes,
             detectors,
         };
-        for ahead in order.chunks(AHEAD) {
-            let ahead = ahead.iter().filter_map(|(_, index)| seen(*index));
-            for seen in ahead.clone() {
-                contacts.touch(seen);
-                watch.touch(seen);
-            }
-            for seen in ahead {
-                contacts.take(seen, &mut |time_ns, event, contact, one_sided| {
-                    watch.event(time_ns, &event, contact, one_sided);
-                });
-            }
-        }
         self.watermark_ns = self.watermark_ns.max(watermark_ns);
         contacts.pass(self.watermark_ns, &mut |time_ns, event, contact, one_sided| {
             watch.event(time_ns, &event, contact, one_sided);
         });
-        batch.clear();
-        self.batch = batch;
         self.episodes.tick(&self.settings, self.watermark_ns);
         if self.watermark_ns >= self.next_tick_ns {
             self.next_tick_ns = self.watermark_ns.saturating_add(TICK_NS);

@@ -14,7 +14,7 @@ use crate::{
     flow::{EndReason, InitiatorBasis, Outcome},
 };
 use due::Due;
-pub(super) use seen::{Seen, is_host};
+pub(super) use seen::{Seen, is_host, order, time_ns};
 
 /// How long an attempt may wait for its answer: the first SYN and one retransmission (RFC 6298: 1 s, then 2 s).
 const GRACE_NS: u64 = 3_000_000_000;

@@ -1,4 +1,4 @@
-//! A slice as the engine keeps it until it is advanced over.
+//! A slice as the engine looks at it.
 
 use std::net::IpAddr;
 
@@ -11,7 +11,7 @@ use crate::{
     flow::{EndReason, Endpoint, InitiatorBasis, Outcome, Slice},
 };
 
-/// A slice, cut down to what is needed here: batches are sorted.
+/// A slice, cut down to what is needed here.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::detect) struct Seen {
     /// When what is new in it began.
@@ -28,7 +28,6 @@ pub(in crate::detect) struct Seen {
     pub(super) basis: InitiatorBasis,
     pub(super) outcome: Outcome,
     pub(super) ifindex: u32,
-    pub(super) id: u64,
     pub(super) start_ns: u64,
     pub(super) first_ns: u64,
     pub(super) last_ns: u64,
@@ -44,18 +43,13 @@ impl Seen {
     pub(in crate::detect) fn new(slice: &Slice, direction: Direction, unicast: bool) -> Self {
         let (forward, reverse) = (&slice.forward, &slice.reverse);
         let flags = |flags: u32| u8::try_from(flags & 0xff).unwrap_or(0);
-        let first_ns = [forward, reverse]
-            .into_iter()
-            .filter(|counters| counters.packets > 0)
-            .map(|counters| counters.first_ns)
-            .min();
         let (a, b) = (&slice.initiator, &slice.responder);
         let (source_port, port) = match slice.protocol {
             protocol::ICMP | protocol::ICMPV6 => (0, slice.initiator.port),
             _ => (slice.initiator.port, slice.responder.port),
         };
         Self {
-            time_ns: first_ns.unwrap_or(slice.last_ns).max(slice.start_ns),
+            time_ns: time_ns(slice),
             contact: key(slice.protocol, a, b),
             // Asked for only where the initiator was guessed.
             reverse: if slice.basis > InitiatorBasis::IcmpType {
@@ -81,9 +75,8 @@ impl Seen {
             basis: slice.basis,
             outcome: slice.outcome,
             ifindex: slice.ifindex,
-            id: slice.id,
             start_ns: slice.start_ns,
-            first_ns: first_ns.unwrap_or(slice.last_ns),
+            first_ns: first_ns(slice),
             last_ns: slice.last_ns,
             sent: Sum {
                 packets: forward.packets,
@@ -99,17 +92,26 @@ impl Seen {
             end: slice.end,
         }
     }
+}
 
-    /// The order in which a batch is gone through, whatever order it came in.
-    pub(in crate::detect) fn order(&self) -> (u64, u64, u32, u64, bool) {
-        (
-            self.time_ns,
-            self.id,
-            self.ifindex,
-            self.last_ns,
-            self.end.is_some(),
-        )
-    }
+/// When what is new in a slice began.
+pub(in crate::detect) fn time_ns(slice: &Slice) -> u64 {
+    first_ns(slice).max(slice.start_ns)
+}
+
+/// The order in which slices of the same time are gone through, whatever order they came in.
+pub(in crate::detect) fn order(slice: &Slice) -> (u64, u32, u64, bool) {
+    (slice.id, slice.ifindex, slice.last_ns, slice.end.is_some())
+}
+
+/// Its first packet, or the connection's last if it has none.
+fn first_ns(slice: &Slice) -> u64 {
+    [&slice.forward, &slice.reverse]
+        .into_iter()
+        .filter(|counters| counters.packets > 0)
+        .map(|counters| counters.first_ns)
+        .min()
+        .unwrap_or(slice.last_ns)
 }
 
 /// What connections are known by.
