@@ -3,10 +3,9 @@
 
 use std::net::IpAddr;
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use flowmeter_common::flow::protocol;
 use serde::{Serialize, Serializer};
-use sha1::{Digest, Sha1};
+use sha1::digest::generic_array::GenericArray;
 
 use crate::flow::Endpoint;
 
@@ -22,21 +21,16 @@ impl CommunityId {
     /// `responder.port` the code, as in a slice.
     pub fn new(protocol: u8, initiator: Endpoint, responder: Endpoint) -> Self {
         let (first, second) = ordered(protocol, initiator, responder);
-        let mut hash = Sha1::new();
-        hash.update(SEED);
-        update_address(&mut hash, first.ip);
-        update_address(&mut hash, second.ip);
-        hash.update([protocol, 0]);
+        let mut message = Message::default();
+        message.append(SEED);
+        message.append_address(first.ip);
+        message.append_address(second.ip);
+        message.append([protocol, 0]);
         if has_ports(protocol) {
-            hash.update(first.port.to_be_bytes());
-            hash.update(second.port.to_be_bytes());
+            message.append(first.port.to_be_bytes());
+            message.append(second.port.to_be_bytes());
         }
-        let mut text = *b"1:############################";
-        if let Some(encoded) = text.get_mut(2..) {
-            // 20 bytes are 28 characters: it always fits.
-            let _ = STANDARD.encode_slice(hash.finalize(), encoded);
-        }
-        Self(text)
+        Self(encoded(message.sha1()))
     }
 
     pub fn as_str(&self) -> &str {
@@ -127,11 +121,66 @@ const fn icmpv6_counterpart(kind: u16) -> Option<u16> {
     })
 }
 
-fn update_address(hash: &mut Sha1, ip: IpAddr) {
-    match ip {
-        IpAddr::V4(ip) => hash.update(ip.octets()),
-        IpAddr::V6(ip) => hash.update(ip.octets()),
+/// What is hashed: 40 bytes at most, so that with its end it is one block of SHA-1.
+#[derive(Default)]
+struct Message {
+    block: GenericArray<u8, sha1::digest::consts::U64>,
+    length: usize,
+}
+
+impl Message {
+    #[inline(always)]
+    fn append<const N: usize>(&mut self, bytes: [u8; N]) {
+        if let Some(place) = self.block.get_mut(self.length..).and_then(<[u8]>::first_chunk_mut) {
+            *place = bytes;
+            self.length += N;
+        }
     }
+
+    #[inline(always)]
+    fn append_address(&mut self, ip: IpAddr) {
+        match ip {
+            IpAddr::V4(ip) => self.append(ip.octets()),
+            IpAddr::V6(ip) => self.append(ip.octets()),
+        }
+    }
+
+    /// The end is a bit, and in the last eight bytes the length in bits (FIPS 180-4, section 5.1.1).
+    #[inline(always)]
+    fn sha1(mut self) -> [u32; 5] {
+        let bits = 8 * self.length as u64;
+        self.append([0x80]);
+        if let Some(end) = self.block.last_chunk_mut() {
+            *end = bits.to_be_bytes();
+        }
+        // FIPS 180-4, section 5.3.1.
+        let mut state = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476, 0xc3d2_e1f0];
+        sha1::compress(&mut state, &[self.block]);
+        state
+    }
+}
+
+const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// Version and base64 of a hash.
+#[inline(always)]
+fn encoded([a, b, c, d, e]: [u32; 5]) -> [u8; LENGTH] {
+    let mut text = *b"1:###########################=";
+    // Ten digits of six bits in each 60, which begin where the ones before have ended.
+    let [a, b, c, d, e] = [a, b, c, d, e].map(u64::from);
+    let parts = [
+        a << 28 | b >> 4,
+        (b & 0xf) << 56 | c << 24 | d >> 8,
+        (d & 0xff) << 52 | e << 20,
+    ];
+    let digits = text.get_mut(2..LENGTH - 1).unwrap_or_default();
+    for (digits, part) in digits.chunks_mut(10).zip(parts) {
+        for (at, digit) in digits.iter_mut().enumerate() {
+            let value = (part >> (54 - 6 * at)) as usize & 63;
+            *digit = BASE64.get(value).copied().unwrap_or_default();
+        }
+    }
+    text
 }
 
 #[cfg(test)]

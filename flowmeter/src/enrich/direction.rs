@@ -14,6 +14,8 @@ pub enum Direction {
 }
 
 impl Direction {
+    pub const ALL: [Self; 4] = [Self::InternalToInternal, Self::InternalToExternal, Self::ExternalToInternal, Self::ExternalToExternal];
+
     const fn new(initiator_inside: bool, responder_inside: bool) -> Self {
         match (initiator_inside, responder_inside) {
             (true, true) => Self::InternalToInternal,
@@ -53,6 +55,8 @@ pub enum Cast {
 }
 
 impl Cast {
+    pub const ALL: [Self; 3] = [Self::Unicast, Self::Multicast, Self::Broadcast];
+
     /// The name that stands in events.
     pub const fn name(self) -> &'static str {
         match self {

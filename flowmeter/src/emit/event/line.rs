@@ -1,60 +1,71 @@
 //! The flow event by hand: the same bytes as [`FlowEvent`](super::flow::FlowEvent) serialises to (a property test
 //! holds the two together), without its intermediate values. Flows are nearly all of the output, and this is
 //! most of what one costs.
+//!
+//! A new field is a text here, with all the constant text around it, or a table in `wording.rs`.
 
-use std::net::IpAddr;
+use std::{cell::Cell, net::IpAddr};
 
-use flowmeter_common::{FlowCounters, Tunnel, flow::tcp_flags};
+use flowmeter_common::{FlowCounters, Tunnel};
 
 use super::{
-    Encoder, Labels, flow,
-    number::{self, Times},
+    Encoder, Labels,
+    cursor::{Cursor, Piece, ROOM},
+    flow,
+    number::{self, ADDRESS, Day, Time},
+    value::Words,
+    wording,
 };
 use crate::{
     config::Schema,
-    enrich::{Cast, Enriched, protocol},
+    enrich::{Cast, Enriched},
     flow::Slice,
 };
 
-/// Appends the event of one slice, without its line end.
+/// Writes the event of one slice, without its line end, and tells its length. `None`: it is one of the few that are left
+/// to serde, with a text to escape or longer than the room.
 pub(super) fn write(
     encoder: &Encoder,
     slice: &Slice,
     enriched: &Enriched<'_>,
     interface: &str,
-    out: &mut Vec<u8>,
-) -> serde_json::Result<()> {
-    let wazuh4 = encoder.schema == Schema::Wazuh4;
-    let line = &mut Line {
-        out,
-        wazuh4,
-        times: Times::default(),
+    room: &mut [u8; ROOM],
+) -> Option<usize> {
+    let mut line = Line {
+        out: Cursor::new(room),
+        day: &encoder.day,
+        wazuh4: encoder.schema == Schema::Wazuh4,
     };
     let (initiator, responder) = (slice.initiator, slice.responder);
     let ports = flow::has_ports(slice).then_some((initiator.port, responder.port));
     line.text("{\"@timestamp\":");
-    line.times.milliseconds(flow::last_packet_ns(slice), line.out);
-    if wazuh4 {
+    let end = Time::new(slice.last_ns, line.day);
+    match flow::last_packet_ns(slice) {
+        ns if ns == slice.last_ns => end.milliseconds(&mut line.out),
+        ns => Time::new(ns, line.day).milliseconds(&mut line.out),
+    }
+    let (mut source, mut destination) = (None, None);
+    if line.wazuh4 {
         line.text(",\"netflow\":\"true\",\"srcip\":");
-        line.ip(initiator.ip);
+        source = Some(line.ip(initiator.ip));
         if let Some((port, _)) = ports {
             line.text(",\"srcport\":");
-            number::unsigned(port.into(), line.out);
+            line.unsigned(port.into());
         }
         line.text(",\"dstip\":");
-        line.ip(responder.ip);
+        destination = Some(line.ip(responder.ip));
         if let Some((_, port)) = ports {
             line.text(",\"dstport\":");
-            number::unsigned(port.into(), line.out);
+            line.unsigned(port.into());
         }
         line.text(",\"protocol\":");
-        line.protocol(slice.protocol);
+        line.word(&wording::PROTOCOLS, slice.protocol);
     }
-    event(line, encoder, slice)?;
-    if wazuh4 {
-        line.text(",\"collector\":{\"name\":");
-        line.string(&encoder.collector)?;
-        line.text("}");
+    event(&mut line, encoder, slice, &end);
+    if line.wazuh4 {
+        line.text(",\"collector\":{\"name\":\"");
+        line.string(&encoder.collector);
+        line.text("\"}");
     } else {
         line.text(",\"ecs\":{\"version\":\"");
         line.text(super::ECS_VERSION);
@@ -65,134 +76,126 @@ pub(super) fn write(
         line.text(synthetic);
         line.text("\"}");
     }
-    line.side(
-        ",\"source\":{\"ip\":",
-        initiator.ip,
-        ports.map(|(port, _)| port),
-        &slice.forward,
-    );
-    line.side(
-        ",\"destination\":{\"ip\":",
-        responder.ip,
-        ports.map(|(_, port)| port),
-        &slice.reverse,
-    );
-    flow_part(line, encoder, slice, enriched);
-    network(line, encoder, slice, enriched);
-    line.text(",\"service\":{\"name\":");
-    line.string(enriched.service)?;
-    line.text("}");
+    line.text(",\"source\":{\"ip\":");
+    line.ip_again(source, initiator.ip);
+    line.sent(ports.map(|(port, _)| port), &slice.forward);
+    line.text(",\"destination\":{\"ip\":");
+    line.ip_again(destination, responder.ip);
+    line.sent(ports.map(|(_, port)| port), &slice.reverse);
+    flow_part(&mut line, encoder, slice, enriched);
+    network(&mut line, encoder, slice, enriched);
+    line.text(",\"service\":{\"name\":\"");
+    line.string(enriched.service);
+    line.text("\"}");
     if flow::is_tcp(slice) {
         line.text(",\"tcp\":{\"flags\":");
-        line.flags(flow::low_byte(slice.forward.tcp_flags | slice.reverse.tcp_flags));
+        line.word(
+            &wording::FLAGS,
+            flow::low_byte(slice.forward.tcp_flags | slice.reverse.tcp_flags),
+        );
         line.text("}");
     }
     if flow::is_icmp(slice.protocol) && !slice.fragment {
         line.text(",\"icmp\":{\"type\":");
-        number::unsigned(initiator.port.into(), line.out);
+        line.unsigned(initiator.port.into());
         line.text(",\"code\":");
-        number::unsigned(responder.port.into(), line.out);
+        line.unsigned(responder.port.into());
         line.text("}");
     }
     line.text(",\"observer\":{");
-    if !wazuh4 {
-        line.text("\"name\":");
-        line.string(&encoder.collector)?;
-        line.text(",");
-    }
-    let way = if slice.initiator_egress {
-        "egress"
-    } else {
-        "ingress"
-    };
-    line.text("\"");
-    line.text(way);
-    line.text("\":{\"interface\":{\"id\":");
-    line.count(slice.ifindex.into());
-    line.text(",\"name\":");
-    line.string(interface)?;
-    line.text("}}}}");
-    Ok(())
-}
-
-fn event(line: &mut Line<'_>, encoder: &Encoder, slice: &Slice) -> serde_json::Result<()> {
-    line.text(",\"event\":{\"kind\":\"event\",\"action\":\"network_flow\",\"type\":");
-    if line.wazuh4 {
-        line.text("\"network\",\"category\":\"network_traffic\",\"start\":");
-    } else {
-        serde_json::to_writer(&mut *line.out, &flow::event_type(encoder.schema, slice))?;
-        line.text(",\"category\":[\"network\"],\"start\":");
-    }
-    line.times.nanoseconds(slice.start_ns, line.out);
-    line.text(",\"end\":");
-    line.times.nanoseconds(slice.last_ns, line.out);
-    line.text(",\"duration\":");
-    let duration_ns = slice.last_ns.saturating_sub(slice.start_ns);
-    if line.wazuh4 {
-        number::seconds(duration_ns.into(), line.out);
-    } else {
-        number::unsigned(duration_ns, line.out);
-    }
-    line.text("}");
-    Ok(())
-}
-
-fn flow_part(line: &mut Line<'_>, encoder: &Encoder, slice: &Slice, enriched: &Enriched<'_>) {
-    line.text(",\"flow\":{");
-    if line.wazuh4 {
-        line.text("\"protocol\":");
-        line.protocol(slice.protocol);
-        line.text(",\"direction\":\"");
-        line.text(enriched.direction.name());
+    if !line.wazuh4 {
+        line.text("\"name\":\"");
+        line.string(&encoder.collector);
         line.text("\",");
     }
-    line.text("\"id\":\"");
-    number::hexadecimal(slice.id, line.out);
-    line.text("\",\"outcome\":\"");
-    line.text(slice.outcome.name());
-    line.text("\"");
+    if slice.initiator_egress {
+        line.text("\"egress\":{\"interface\":{\"id\":");
+    } else {
+        line.text("\"ingress\":{\"interface\":{\"id\":");
+    }
+    line.count(slice.ifindex.into());
+    line.text(",\"name\":\"");
+    line.string(interface);
+    line.text("\"}}}}");
+    line.out.finish()
+}
+
+#[inline(always)]
+fn event(line: &mut Line<'_>, encoder: &Encoder, slice: &Slice, end: &Time) {
+    if line.wazuh4 {
+        line.text(concat!(
+            ",\"event\":{\"kind\":\"event\",\"action\":\"network_flow\",\"type\":\"network\",",
+            "\"category\":\"network_traffic\",\"start\":"
+        ));
+    } else {
+        line.text(",\"event\":{\"kind\":\"event\",\"action\":\"network_flow\",\"type\":[\"");
+        if let Words::Many(types) = flow::event_type(encoder.schema, slice) {
+            let mut separator = "";
+            for name in types {
+                line.text(separator);
+                line.text(name);
+                separator = "\",\"";
+            }
+        }
+        line.text("\"],\"category\":[\"network\"],\"start\":");
+    }
+    Time::new(slice.start_ns, line.day).nanoseconds(&mut line.out);
+    line.text(",\"end\":");
+    end.nanoseconds(&mut line.out);
+    line.text(",\"duration\":");
+    let end_ns = slice.last_ns.max(slice.start_ns);
+    if line.wazuh4 {
+        number::seconds(slice.start_ns, end_ns, &mut line.out);
+    } else {
+        line.unsigned(end_ns - slice.start_ns);
+    }
+    line.text("}");
+}
+
+#[inline(always)]
+fn flow_part(line: &mut Line<'_>, encoder: &Encoder, slice: &Slice, enriched: &Enriched<'_>) {
+    if line.wazuh4 {
+        line.text(",\"flow\":{\"protocol\":");
+        line.word(&wording::PROTOCOLS, slice.protocol);
+        line.word(&wording::DIRECTIONS, enriched.direction as u8);
+    } else {
+        line.text(",\"flow\":{\"id\":\"");
+    }
+    number::hexadecimal(slice.id, &mut line.out);
+    line.word(&wording::OUTCOMES, slice.outcome as u8);
     if let Some(reason) = slice.end {
-        line.text(",\"end_reason\":\"");
-        line.text(reason.name());
-        line.text("\"");
+        line.word(&wording::END_REASONS, reason as u8);
     }
     if enriched.cast != Cast::Unicast {
-        line.text(",\"cast\":\"");
-        line.text(enriched.cast.name());
-        line.text("\"");
+        line.word(&wording::CASTS, enriched.cast as u8);
     }
     if slice.fragment {
         line.text(",\"fragment\":true");
     }
     if slice.tunnel != Tunnel::None {
-        line.text(",\"tunnel\":{\"kind\":\"");
-        line.text(slice.tunnel.name());
-        line.text("\",\"id\":");
+        line.word(&wording::TUNNELS, slice.tunnel as u8);
         line.count(slice.tunnel_id.into());
         line.text("}");
     }
     if encoder.sampling > 1 {
         line.text(",\"sampling\":");
-        number::unsigned(encoder.sampling.into(), line.out);
+        line.unsigned(encoder.sampling.into());
     }
-    line.text(",\"initiator\":{\"basis\":\"");
-    line.text(slice.basis.name());
-    line.text("\",\"confidence\":\"");
-    line.text(slice.basis.confidence());
-    line.text("\"");
+    line.word(&wording::INITIATORS, slice.basis as u8);
     if slice.forward.packets > 0 {
-        line.text(",");
+        line.text(",\"wire_bytes\":");
         line.party(slice, &slice.forward);
     }
     line.text("}");
     if slice.reverse.packets > 0 {
-        line.text(",\"responder\":{");
+        line.text(",\"responder\":{\"wire_bytes\":");
         line.party(slice, &slice.reverse);
         line.text("}");
     }
     line.text("}");
 }
 
+#[inline(always)]
 fn network(line: &mut Line<'_>, encoder: &Encoder, slice: &Slice, enriched: &Enriched<'_>) {
     line.text(",\"network\":{\"bytes\":");
     line.count(slice.l3_bytes());
@@ -207,15 +210,8 @@ fn network(line: &mut Line<'_>, encoder: &Encoder, slice: &Slice, enriched: &Enr
         line.text(",\"packets_estimated\":");
         line.count(slice.packets().saturating_mul(times));
     }
-    line.text(",\"direction\":\"");
-    line.text(enriched.direction.ecs_name());
-    line.text("\",\"transport\":\"");
-    match protocol::name(slice.protocol) {
-        Some(name) => line.text(name.keyword),
-        None => number::unsigned(slice.protocol.into(), line.out),
-    }
-    line.text("\",\"iana_number\":");
-    number::unsigned(slice.protocol.into(), line.out);
+    line.word(&wording::NETWORK_DIRECTIONS, enriched.direction as u8);
+    line.word(&wording::TRANSPORTS, slice.protocol);
     line.text(if slice.ipv6 {
         ",\"type\":\"ipv6\""
     } else {
@@ -223,124 +219,89 @@ fn network(line: &mut Line<'_>, encoder: &Encoder, slice: &Slice, enriched: &Enr
     });
     if let Some(community_id) = &enriched.community_id {
         line.text(",\"community_id\":\"");
-        line.out.extend_from_slice(community_id.as_bytes());
+        let id = community_id.as_bytes();
+        line.out.cut(*id, id.len());
         line.text("\"");
     }
     if slice.vlan_id != 0 {
         line.text(",\"vlan\":{\"id\":");
-        number::unsigned(slice.vlan_id.into(), line.out);
+        line.unsigned(slice.vlan_id.into());
         line.text("}");
     }
     line.text("}");
 }
 
-/// What is appended to, and how counts are written.
 struct Line<'a> {
-    out: &'a mut Vec<u8>,
+    out: Cursor<'a>,
+    day: &'a Cell<Day>,
     wazuh4: bool,
-    times: Times,
 }
 
-/// The names of every union of TCP flags, and how many bytes they are.
-#[expect(
-    clippy::indexing_slicing,
-    reason = "evaluated when compiled; eight names and commas fit"
-)]
-static FLAGS: [([u8; FLAGS_BYTES], u8); 256] = {
-    let mut unions = [([0; FLAGS_BYTES], 0); 256];
-    let mut flags = 0;
-    while flags < unions.len() {
-        let (text, length) = &mut unions[flags];
-        let mut name = 0;
-        while name < tcp_flags::NAMES.len() {
-            let (bit, letters) = tcp_flags::NAMES[name];
-            if flags & bit as usize != 0 {
-                if *length > 0 {
-                    text[*length as usize] = b',';
-                    *length += 1;
-                }
-                let mut letter = 0;
-                while letter < letters.len() {
-                    text[*length as usize] = letters.as_bytes()[letter];
-                    *length += 1;
-                    letter += 1;
-                }
-            }
-            name += 1;
-        }
-        flags += 1;
-    }
-    unions[0] = (*b"NONE                            ", 4);
-    unions
-};
+/// From where to where something was written.
+type Place = (usize, usize);
 
-/// Eight names of three letters, and commas between.
-const FLAGS_BYTES: usize = 32;
-
+// All inlined, so that the cursor stays in registers.
 impl Line<'_> {
-    // Inlined, so that a constant piece is copied by a few moves.
     #[inline(always)]
     fn text(&mut self, text: &str) {
-        self.out.extend_from_slice(text.as_bytes());
+        self.out.text(text);
     }
 
-    /// In quotes; escaped where it has to be.
-    fn string(&mut self, text: &str) -> serde_json::Result<()> {
-        if text
-            .bytes()
-            .any(|byte| byte < b' ' || byte == b'"' || byte == b'\\')
-        {
-            return serde_json::to_writer(&mut *self.out, text);
+    /// Without its quotes.
+    #[inline(always)]
+    fn string(&mut self, text: &str) {
+        let escaped = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
+        if text.bytes().any(escaped) {
+            self.out.give_up();
         }
-        self.text("\"");
-        self.text(text);
-        self.text("\"");
-        Ok(())
+        self.out.text(text);
     }
 
-    fn ip(&mut self, ip: IpAddr) {
-        self.out.push(b'"');
-        number::address(ip, self.out);
-        self.out.push(b'"');
+    /// The text of a value of an enumeration.
+    #[inline(always)]
+    fn word<const N: usize, const VALUES: usize>(&mut self, words: &[Piece<N>; VALUES], value: u8) {
+        if let Some(piece) = words.get(usize::from(value)) {
+            self.out.piece(piece);
+        }
+    }
+
+    #[inline(always)]
+    fn ip(&mut self, ip: IpAddr) -> Place {
+        let start = self.out.place();
+        number::address(ip, &mut self.out);
+        (start, self.out.place())
+    }
+
+    /// The address that was written before, if it was.
+    #[inline(always)]
+    fn ip_again(&mut self, before: Option<Place>, ip: IpAddr) {
+        match before {
+            Some((start, end)) => self.out.again::<ADDRESS>(start, end),
+            None => number::address(ip, &mut self.out),
+        }
+    }
+
+    #[inline(always)]
+    fn unsigned(&mut self, value: u64) {
+        number::unsigned(value, &mut self.out);
     }
 
     /// As [`super::value::Counter`].
+    #[inline(always)]
     fn count(&mut self, value: u64) {
-        let quoted = self.wazuh4 && value >= super::value::WAZUH_INTEGER_LIMIT;
-        if quoted {
-            self.out.push(b'"');
-        }
-        number::unsigned(value, self.out);
-        if quoted {
-            self.out.push(b'"');
+        if self.wazuh4 {
+            number::wazuh4_counter(value, &mut self.out);
+        } else {
+            self.unsigned(value);
         }
     }
 
-    fn protocol(&mut self, number: u8) {
-        self.text("\"");
-        match protocol::name(number) {
-            Some(name) => self.text(name.display),
-            None => number::unsigned(number.into(), self.out),
-        }
-        self.text("\"");
-    }
-
-    fn flags(&mut self, flags: u8) {
-        self.text("\"");
-        if let Some((text, length)) = FLAGS.get(usize::from(flags)) {
-            let end = self.out.len() + usize::from(*length);
-            self.out.extend_from_slice(text);
-            self.out.truncate(end);
-        }
-        self.text("\"");
-    }
-
-    fn side(&mut self, start: &str, ip: IpAddr, port: Option<u16>, sent: &FlowCounters) {
-        self.text(start);
-        self.ip(ip);
+    /// What one end sent, behind its address.
+    #[inline(always)]
+    fn sent(&mut self, port: Option<u16>, sent: &FlowCounters) {
         if let Some(port) = port {
             self.text(",\"port\":");
-            number::unsigned(port.into(), self.out);
+            self.unsigned(port.into());
         }
         self.text(",\"bytes\":");
         self.count(sent.l3_bytes);
@@ -349,30 +310,26 @@ impl Line<'_> {
         self.text("}");
     }
 
+    #[inline(always)]
     fn party(&mut self, slice: &Slice, sent: &FlowCounters) {
-        self.text("\"wire_bytes\":");
         self.count(sent.wire_bytes);
-        for (name, at_ns) in [
-            (",\"first_seconds\":", sent.first_ns),
-            (",\"last_seconds\":", sent.last_ns),
-        ] {
-            self.text(name);
-            number::seconds(i128::from(at_ns) - i128::from(slice.start_ns), self.out);
-        }
+        self.text(",\"first_seconds\":");
+        number::seconds(slice.start_ns, sent.first_ns, &mut self.out);
+        self.text(",\"last_seconds\":");
+        number::seconds(slice.start_ns, sent.last_ns, &mut self.out);
         if flow::is_tcp(slice) {
             self.text(",\"tcp\":{\"first_flags\":");
-            self.flags(sent.first_tcp_flags);
+            self.word(&wording::FLAGS, sent.first_tcp_flags);
             self.text(",\"flags\":");
-            self.flags(flow::low_byte(sent.tcp_flags));
-            for (name, count) in [
-                (",\"syn\":", sent.syn),
-                (",\"syn_ack\":", sent.syn_ack),
-                (",\"fin\":", sent.fin),
-                (",\"rst\":", sent.rst),
-            ] {
-                self.text(name);
-                self.count(count.into());
-            }
+            self.word(&wording::FLAGS, flow::low_byte(sent.tcp_flags));
+            self.text(",\"syn\":");
+            self.count(sent.syn.into());
+            self.text(",\"syn_ack\":");
+            self.count(sent.syn_ack.into());
+            self.text(",\"fin\":");
+            self.count(sent.fin.into());
+            self.text(",\"rst\":");
+            self.count(sent.rst.into());
             self.text("}");
         }
     }

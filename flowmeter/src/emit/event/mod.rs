@@ -4,6 +4,7 @@
 //! top-level `timestamp`, `event_type`, `id`, `type`, `action`, `url`, `status` or `data`: Wazuh's stock
 //! rules and its alert format claim these.
 
+mod cursor;
 mod finding;
 mod flow;
 mod line;
@@ -11,6 +12,9 @@ mod merged;
 mod number;
 mod statistics;
 mod value;
+mod wording;
+
+use std::cell::Cell;
 
 use serde::Serialize;
 
@@ -20,7 +24,11 @@ use crate::{
     config::{Config, Schema},
     detect::Finding,
     emit::FlowSummary,
-    emit::event::value::{Counter, Duration, Nanoseconds, Words},
+    emit::event::{
+        cursor::ROOM,
+        number::Day,
+        value::{Counter, Duration, Nanoseconds, Words},
+    },
     enrich::Enriched,
     flow::{InterfaceStatistics, Slice},
 };
@@ -35,6 +43,8 @@ pub struct Encoder {
     collector: String,
     sampling: u32,
     synthetic: bool,
+    /// The day that was named last.
+    day: Cell<Day>,
 }
 
 impl Encoder {
@@ -44,6 +54,7 @@ impl Encoder {
             collector: config.collector.name.clone(),
             sampling: config.capture.sampling,
             synthetic: false,
+            day: Cell::default(),
         }
     }
 
@@ -75,7 +86,15 @@ impl Encoder {
         interface: &'a str,
         out: &mut Vec<u8>,
     ) -> serde_json::Result<()> {
-        line::write(self, slice, enriched, interface, out)
+        let before = out.len();
+        out.resize(before + ROOM, 0);
+        let room = out.get_mut(before..).and_then(<[u8]>::first_chunk_mut);
+        let length = room.and_then(|room| line::write(self, slice, enriched, interface, room));
+        out.truncate(before + length.unwrap_or(0));
+        match length {
+            Some(_) => Ok(()),
+            None => self.flow_by_serde(slice, enriched, interface, out),
+        }
     }
 
     /// The same bytes by serde: the definition of the event that [`Encoder::flow`] is held to, four times as slow.
