@@ -4,7 +4,9 @@
 /// failed halfway can be taken back to the start of its first incomplete line.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
+    /// The lines, and behind them room that was in use before.
     bytes: Vec<u8>,
+    end: usize,
     /// Everything before is written in whole lines.
     whole: usize,
     /// Everything before is written; after `whole` only within a line that was cut.
@@ -14,34 +16,53 @@ pub(super) struct Lines {
 impl Lines {
     /// Appends what `encode` writes and a line end, or nothing if it fails.
     pub(super) fn push<E>(&mut self, encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
-        let before = self.bytes.len();
+        self.bytes.truncate(self.end);
         let result = encode(&mut self.bytes);
-        match result {
-            Ok(()) => self.bytes.push(b'\n'),
-            Err(_) => self.bytes.truncate(before),
+        if result.is_ok() {
+            self.bytes.push(b'\n');
+            self.end = self.bytes.len();
         }
         result
     }
 
+    /// Appends the line whose length `write` tells, written into the room that it is given, and a line end. False if
+    /// it tells none.
+    ///
+    /// The room is made once: it costs nothing while the buffer is as large as it was before.
+    pub(super) fn push_into<const N: usize>(&mut self, write: impl FnOnce(&mut [u8; N]) -> Option<usize>) -> bool {
+        if self.bytes.len() <= self.end + N {
+            self.bytes.resize(self.end + N + 1, 0);
+        }
+        let room = self.bytes.get_mut(self.end..).and_then(<[u8]>::first_chunk_mut);
+        let end = room.and_then(write).map(|length| self.end + length.min(N));
+        if let Some(end) = end
+            && let Some(byte) = self.bytes.get_mut(end)
+        {
+            *byte = b'\n';
+            self.end = end + 1;
+        }
+        end.is_some()
+    }
+
     /// Takes back the line that was pushed last, which has `length` bytes with its end.
     pub(super) fn pop(&mut self, length: usize) {
-        self.bytes.truncate(self.bytes.len().saturating_sub(length));
+        self.end = self.end.saturating_sub(length);
     }
 
     /// Bytes not written yet.
     pub(super) fn pending(&self) -> usize {
-        self.bytes.len() - self.sent
+        self.end - self.sent
     }
 
     /// Lines not wholly written yet.
     pub(super) fn pending_lines(&self) -> usize {
-        count_lines(self.bytes.get(self.whole..).unwrap_or_default())
+        count_lines(self.bytes.get(self.whole..self.end).unwrap_or_default())
     }
 
     /// What to write next: whole lines (or the rest of a cut one and whole lines after it), `size` bytes at
     /// most unless one line is longer.
     pub(super) fn chunk(&self, size: usize) -> &[u8] {
-        let pending = self.bytes.get(self.sent..).unwrap_or_default();
+        let pending = self.bytes.get(self.sent..self.end).unwrap_or_default();
         let Some((head, tail)) = pending.split_at_checked(size) else {
             return pending;
         };
@@ -57,7 +78,7 @@ impl Lines {
 
     /// Marks the next `written` bytes as written.
     pub(super) fn advance(&mut self, written: usize) {
-        self.sent = (self.sent + written).min(self.bytes.len());
+        self.sent = (self.sent + written).min(self.end);
         let new = self.bytes.get(self.whole..self.sent).unwrap_or_default();
         if let Some(last) = new.iter().rposition(|&byte| byte == b'\n') {
             self.whole += last + 1;
@@ -76,9 +97,11 @@ impl Lines {
 
     /// Gives back the memory of what is written, down to `keep` bytes of room.
     pub(super) fn compact(&mut self, keep: usize) {
-        self.bytes.drain(..self.whole);
+        self.bytes.copy_within(self.whole..self.end, 0);
+        self.end -= self.whole;
         self.sent -= self.whole;
         self.whole = 0;
+        self.bytes.truncate(self.end.max(keep));
         self.bytes.shrink_to(keep);
     }
 }
@@ -111,6 +134,11 @@ mod tests {
             Err("no")
         });
         assert_eq!(failed, Err("no"));
+        let given_up = lines.push_into(|room: &mut [u8; 4]| {
+            *room = *b"half";
+            None
+        });
+        assert!(!given_up);
         assert_eq!(lines.chunk(100), b"one\n");
     }
 
@@ -123,7 +151,15 @@ mod tests {
         ) {
             let mut lines = Lines::default();
             for text in &texts {
-                push(&mut lines, text);
+                if text.len() % 2 == 0 {
+                    push(&mut lines, text);
+                } else {
+                    let fits = lines.push_into(|room: &mut [u8; 20]| {
+                        room[..text.len()].copy_from_slice(text.as_bytes());
+                        Some(text.len())
+                    });
+                    prop_assert!(fits);
+                }
             }
             let mut sink: Vec<u8> = Vec::new();
             let endless = std::iter::repeat_n((1000, 1000, false, false), texts.len() + 1);

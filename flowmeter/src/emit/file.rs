@@ -153,8 +153,28 @@ impl EventFile {
     /// False if the line is withheld: while the file cannot be written, lines are kept up to
     /// `output.retry_buffer_bytes`; the first ones survive, since they may hold what explains the rest.
     pub fn line(&mut self, encode: impl FnOnce(&mut Vec<u8>) -> serde_json::Result<()>) -> bool {
+        self.take(|lines| lines.push(encode))
+    }
+
+    /// As [`EventFile::line`], for a line that `write` writes into the room it is given, and tells the length of; if it
+    /// tells none, `encode` is asked.
+    pub fn line_into<const N: usize>(
+        &mut self,
+        write: impl FnOnce(&mut [u8; N]) -> Option<usize>,
+        encode: impl FnOnce(&mut Vec<u8>) -> serde_json::Result<()>,
+    ) -> bool {
+        self.take(|lines| {
+            if lines.push_into(write) {
+                Ok(())
+            } else {
+                lines.push(encode)
+            }
+        })
+    }
+
+    fn take(&mut self, push: impl FnOnce(&mut Lines) -> serde_json::Result<()>) -> bool {
         let before = self.lines.pending();
-        if let Err(error) = self.lines.push(encode) {
+        if let Err(error) = push(&mut self.lines) {
             self.account.withheld_lines += 1;
             self.tell(&format!("cannot encode an event: {error}"));
             return false;

@@ -88,7 +88,7 @@ impl EventWriter {
     pub fn flow(&mut self, slice: &Slice, enriched: &Enriched<'_>, interface: &str) {
         let encoder = &self.encoder;
         let (packets, wire_bytes) = (slice.packets(), slice.wire_bytes());
-        let line = |out: &mut Vec<u8>| encoder.flow(slice, enriched, interface, out);
+        let line = |file: &mut EventFile| flow(encoder, slice, enriched, interface, file);
         traffic(
             &mut self.file,
             &mut self.accounts,
@@ -102,7 +102,8 @@ impl EventWriter {
     pub fn summary(&mut self, summary: &FlowSummary, service: Option<&str>, interface: &str) {
         let encoder = &self.encoder;
         let (packets, wire_bytes) = (summary.packets(), summary.wire_bytes);
-        let line = |out: &mut Vec<u8>| encoder.summary(summary, service, interface, out);
+        let line =
+            |file: &mut EventFile| file.line(|out| encoder.summary(summary, service, interface, out));
         traffic(
             &mut self.file,
             &mut self.accounts,
@@ -120,9 +121,8 @@ impl EventWriter {
     /// Writes one flow event to the file that takes every flow.
     pub fn any_flow(&mut self, slice: &Slice, enriched: &Enriched<'_>, interface: &str) {
         if let Some(file) = &mut self.all_flows {
-            let encoder = &self.encoder;
             // What it withholds stands in its own account.
-            file.line(|out| encoder.flow(slice, enriched, interface, out));
+            flow(&self.encoder, slice, enriched, interface, file);
         }
     }
 
@@ -223,19 +223,33 @@ impl EventWriter {
     }
 }
 
+/// False if the line is withheld.
+fn flow(
+    encoder: &Encoder,
+    slice: &Slice,
+    enriched: &Enriched<'_>,
+    interface: &str,
+    file: &mut EventFile,
+) -> bool {
+    file.line_into(
+        |room| encoder.flow_into(slice, enriched, interface, room),
+        |out| encoder.flow_by_serde(slice, enriched, interface, out),
+    )
+}
+
 /// Writes a line that stands for `packets` and `wire_bytes` of an interface, or notes that it is withheld.
 fn traffic(
     file: &mut EventFile,
     accounts: &mut HashMap<u32, Account>,
     ifindex: u32,
     (packets, wire_bytes): (u64, u64),
-    line: impl FnOnce(&mut Vec<u8>) -> serde_json::Result<()>,
+    line: impl FnOnce(&mut EventFile) -> bool,
 ) {
     let account = accounts.get_mut(&ifindex);
     let untold = account.is_some_and(|account| account.untold.is_some());
     if untold {
         file.withhold();
-    } else if file.line(line) {
+    } else if line(file) {
         return;
     }
     let account = accounts.entry(ifindex).or_default();

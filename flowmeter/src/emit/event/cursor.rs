@@ -5,7 +5,7 @@
 //! a few moves, in place of a call.
 
 /// Room for a line; nearly all are shorter. A longer one is left to serde.
-pub(super) const ROOM: usize = 2048;
+pub(in crate::emit) const ROOM: usize = 2560;
 
 pub(super) struct Cursor<'a> {
     room: &'a mut [u8; ROOM],

@@ -334,3 +334,81 @@ impl Line<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::Config,
+        enrich::{CommunityId, Direction},
+        flow::{EndReason, Endpoint, InitiatorBasis, Outcome},
+    };
+
+    /// Every field there, each as long as it gets.
+    fn longest() -> Slice {
+        let end = Endpoint {
+            ip: [0xffff_u16; 8].into(),
+            port: u16::MAX,
+        };
+        let sent = FlowCounters {
+            packets: u64::MAX,
+            l3_bytes: u64::MAX,
+            wire_bytes: u64::MAX,
+            first_ns: u64::MAX - 1,
+            last_ns: u64::MAX - 2,
+            first_tcp_flags: u8::MAX,
+            tcp_flags: u32::MAX,
+            syn: u32::MAX,
+            syn_ack: u32::MAX,
+            fin: u32::MAX,
+            rst: u32::MAX,
+            ..FlowCounters::default()
+        };
+        Slice {
+            ifindex: u32::MAX,
+            vlan_id: 4095,
+            tunnel: Tunnel::Geneve,
+            tunnel_id: u32::MAX,
+            fragment: false,
+            ipv6: true,
+            protocol: 6,
+            initiator: end,
+            responder: end,
+            basis: InitiatorBasis::TcpFlags,
+            outcome: Outcome::Unanswered,
+            id: u64::MAX,
+            start_ns: 1,
+            last_ns: u64::MAX,
+            initiator_egress: true,
+            forward: sent,
+            reverse: sent,
+            end: Some(EndReason::EndOfFlowDetected),
+        }
+    }
+
+    #[test]
+    fn only_what_has_to_be_escaped_is_left_to_serde() {
+        let slice = longest();
+        let service = "s".repeat(64);
+        let enriched = Enriched {
+            direction: Direction::InternalToInternal,
+            cast: Cast::Multicast,
+            service: &service,
+            community_id: Some(CommunityId::new(6, slice.initiator, slice.responder)),
+        };
+        for schema in [Schema::Wazuh4, Schema::Ecs] {
+            let mut config = Config::default();
+            config.output.schema = schema;
+            config.collector.name = "c".repeat(255);
+            config.capture.sampling = u32::MAX;
+            let mut encoder = Encoder::new(&config);
+            encoder.mark_synthetic();
+            let written = |interface: &str| write(&encoder, &slice, &enriched, interface, &mut [0; ROOM]);
+            // IFNAMSIZ, with its end.
+            let length = written(&"i".repeat(15));
+            assert!(length.is_some_and(|length| length > ROOM / 2), "{length:?}");
+            assert_eq!(written("\""), None);
+            assert_eq!(written(&"i".repeat(ROOM)), None);
+        }
+    }
+}
