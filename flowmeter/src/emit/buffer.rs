@@ -29,7 +29,10 @@ impl Lines {
     /// it tells none.
     ///
     /// The room is made once: it costs nothing while the buffer is as large as it was before.
-    pub(super) fn push_into<const N: usize>(&mut self, write: impl FnOnce(&mut [u8; N]) -> Option<usize>) -> bool {
+    pub(super) fn push_into<const N: usize>(
+        &mut self,
+        write: impl FnOnce(&mut [u8; N]) -> Option<usize>,
+    ) -> bool {
         if self.bytes.len() <= self.end + N {
             self.bytes.resize(self.end + N + 1, 0);
         }

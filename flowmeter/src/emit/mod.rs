@@ -102,8 +102,7 @@ impl EventWriter {
     pub fn summary(&mut self, summary: &FlowSummary, service: Option<&str>, interface: &str) {
         let encoder = &self.encoder;
         let (packets, wire_bytes) = (summary.packets(), summary.wire_bytes);
-        let line =
-            |file: &mut EventFile| file.line(|out| encoder.summary(summary, service, interface, out));
+        let line = |file: &mut EventFile| file.line(|out| encoder.summary(summary, service, interface, out));
         traffic(
             &mut self.file,
             &mut self.accounts,

@@ -131,7 +131,11 @@ struct Message {
 impl Message {
     #[inline(always)]
     fn append<const N: usize>(&mut self, bytes: [u8; N]) {
-        if let Some(place) = self.block.get_mut(self.length..).and_then(<[u8]>::first_chunk_mut) {
+        if let Some(place) = self
+            .block
+            .get_mut(self.length..)
+            .and_then(<[u8]>::first_chunk_mut)
+        {
             *place = bytes;
             self.length += N;
         }

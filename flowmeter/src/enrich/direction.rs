@@ -14,7 +14,12 @@ pub enum Direction {
 }
 
 impl Direction {
-    pub const ALL: [Self; 4] = [Self::InternalToInternal, Self::InternalToExternal, Self::ExternalToInternal, Self::ExternalToExternal];
+    pub const ALL: [Self; 4] = [
+        Self::InternalToInternal,
+        Self::InternalToExternal,
+        Self::ExternalToInternal,
+        Self::ExternalToExternal,
+    ];
 
     const fn new(initiator_inside: bool, responder_inside: bool) -> Self {
         match (initiator_inside, responder_inside) {

@@ -107,7 +107,9 @@ const fn eight_hexadecimal(value: u64) -> u64 {
 pub(super) fn address(ip: IpAddr, out: &mut Cursor<'_>) {
     match ip {
         IpAddr::V4(ip) => {
-            let octets = ip.octets().map(|octet| OCTETS.get(usize::from(octet)).unwrap_or(&Piece::EMPTY));
+            let octets = ip
+                .octets()
+                .map(|octet| OCTETS.get(usize::from(octet)).unwrap_or(&Piece::EMPTY));
             let [first, second, third, last] = octets;
             out.text("\"");
             out.piece(first);
@@ -162,7 +164,7 @@ impl Time {
         let clock = eight(hour * 1_000_000 + minute * 1000 + second) | ZEROS;
         Self {
             day: day.get().name,
-            clock: clock + 0x0a_0000_0a00_00,
+            clock: clock + 0x0a00_000a_0000,
             nanoseconds: Nine::new(as_u32(ns % SECOND_NS)),
         }
     }

@@ -1,5 +1,10 @@
 //! Words of flow events with the text around them, joined when compiled: copied whole, each is a few moves.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "only evaluated when compiled: what does not fit does not compile"
+)]
+
 use flowmeter_common::{Tunnel, flow::tcp_flags};
 
 use super::cursor::Piece;
