@@ -180,8 +180,8 @@ fn encoded([a, b, c, d, e]: [u32; 5]) -> [u8; LENGTH] {
     let digits = text.get_mut(2..LENGTH - 1).unwrap_or_default();
     for (digits, part) in digits.chunks_mut(10).zip(parts) {
         for (at, digit) in digits.iter_mut().enumerate() {
-            let value = (part >> (54 - 6 * at)) as usize & 63;
-            *digit = BASE64.get(value).copied().unwrap_or_default();
+            let [value, ..] = (part >> (54 - 6 * at) & 63).to_le_bytes();
+            *digit = BASE64.get(usize::from(value)).copied().unwrap_or_default();
         }
     }
     text

@@ -340,7 +340,7 @@ mod tests {
         fn seconds_are_those_of_a_float_printer(ns: i64, shift in 0..60_u32) {
             for ns in [ns >> shift, (ns >> shift) / 1_000_000 * 1_000_000] {
                 let float = serde_json::to_string(&(ns as f64 / 1e9)).unwrap();
-                let (start, at) = if ns < 0 { (ns.unsigned_abs(), 0) } else { (1 << 62, (1 << 62) + ns as u64) };
+                let (start, at) = if ns < 0 { (ns.unsigned_abs(), 0) } else { (1 << 62, (1 << 62) + ns.unsigned_abs()) };
                 prop_assert_eq!(written(|out| seconds(start, at, out)), float);
             }
         }
