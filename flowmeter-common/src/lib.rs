@@ -10,6 +10,6 @@ pub mod flow;
 pub mod parse;
 pub mod uncounted;
 
-pub use flow::{FlowCounters, FlowKey, KeyFlags, Tunnel};
+pub use flow::{FlowCounters, FlowKey, KeyFlags, Tunnel, flow_map_entries};
 pub use parse::{Frame, Gso, Link, Packet, Sizes, parse};
 pub use uncounted::{Count, InterfaceCounters, InterfaceSlot, SpillCounters, SpillKey, Uncounted};

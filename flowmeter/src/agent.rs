@@ -78,8 +78,7 @@ async fn agent(loaded: Loaded, sources: &Sources, duration: Option<Duration>) ->
             _ = beat => manager.alive(),
             _ = ticker.tick() => {
                 let begun = Instant::now();
-                meter.drain(&mut batch)?;
-                pipeline.take(&mut batch);
+                meter.drain(&mut pipeline, &mut batch)?;
                 let end_ns = now_ns();
                 pipeline.close_interval(interval_start_ns..end_ns, meter.names())?;
                 interval_start_ns = end_ns;
@@ -97,8 +96,7 @@ async fn agent(loaded: Loaded, sources: &Sources, duration: Option<Duration>) ->
                 let mut guard = ready?;
                 while guard.get_inner_mut().next().is_some() {}
                 guard.clear_ready();
-                meter.drain(&mut batch)?;
-                pipeline.take(&mut batch);
+                meter.drain(&mut pipeline, &mut batch)?;
             }
             Some(_) = link_events.next() => {
                 // One change comes as several messages; each look is at all links.
@@ -127,8 +125,7 @@ async fn agent(loaded: Loaded, sources: &Sources, duration: Option<Duration>) ->
     manager.stopping();
     // Detached first: what is counted after the last drain would be lost.
     meter.detach();
-    meter.drain(&mut batch)?;
-    pipeline.take(&mut batch);
+    meter.drain(&mut pipeline, &mut batch)?;
     pipeline.finish(interval_start_ns..now_ns(), meter.names())?;
     Ok(())
 }

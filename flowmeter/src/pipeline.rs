@@ -15,7 +15,7 @@ use crate::{
     detect::Engine,
     emit::{Budget, Closed, EventWriter, FileAccount, IntervalFacts, Summary},
     enrich::{Cast, Enricher},
-    flow::{Batch, InterfaceStatistics, Slice},
+    flow::{Batch, FlowRecord, InterfaceStatistics, Slice},
     state,
     track::Tracker,
 };
@@ -41,6 +41,8 @@ pub struct Pipeline {
     spill: Vec<(SpillKey, SpillCounters)>,
     facts: IntervalFacts<'static>,
     batches: u64,
+    /// Records of the batch that is being taken.
+    records: u64,
     evicted_before: u64,
     summary: Option<Summary>,
     synthetic: bool,
@@ -62,6 +64,7 @@ impl Pipeline {
             spill: Vec::new(),
             facts: IntervalFacts::default(),
             batches: 0,
+            records: 0,
             evicted_before: 0,
             summary: None,
             synthetic: false,
@@ -167,9 +170,15 @@ impl Pipeline {
         Ok(())
     }
 
+    /// Takes records of the batch that [`Pipeline::take`] is called with next.
+    pub fn take_records(&mut self, records: &[FlowRecord]) {
+        self.records += records.len() as u64;
+        self.tracker.ingest(records, &mut self.slices);
+    }
+
     /// Takes what was captured since the last batch, as many batches an interval as come; leaves `batch` empty.
     pub fn take(&mut self, batch: &mut Batch) {
-        self.tracker.ingest(&batch.records, &mut self.slices);
+        self.take_records(&batch.records);
         for interface in &batch.interfaces {
             self.counters
                 .entry(interface.ifindex)
@@ -177,7 +186,7 @@ impl Pipeline {
                 .merge(&interface.counters);
         }
         self.spill.append(&mut batch.spill);
-        self.facts.map_entries = self.facts.map_entries.max(batch.records.len() as u64);
+        self.facts.map_entries = self.facts.map_entries.max(std::mem::take(&mut self.records));
         self.facts.map_capacity = batch.map_capacity;
         self.facts.drain_ns += batch.drain_ns;
         self.batches += 1;
@@ -267,13 +276,13 @@ impl Pipeline {
         let Some(engine) = &mut self.engine else {
             return 0;
         };
-        for slice in &self.slices {
-            let (direction, cast) = self.enricher.perimeter(slice);
-            engine.feed(slice, direction, cast == Cast::Unicast);
-        }
         for counted in statistics.values() {
             engine.note_loss(lost(&counted.counters));
         }
+        engine.feed(&self.slices, |slice| {
+            let (direction, cast) = self.enricher.perimeter(slice);
+            (direction, cast == Cast::Unicast)
+        });
         engine.advance(interval.end);
         engine.note_spill(&self.spill, interval);
         let findings = engine.drain();

@@ -149,10 +149,10 @@ impl Apart {
         });
         batch.clear();
         let findings = tally.measure("detect", || {
-            for slice in &*slices {
+            engine.feed(slices, |slice| {
                 let (direction, cast) = enricher.perimeter(slice);
-                engine.feed(slice, direction, cast == Cast::Unicast);
-            }
+                (direction, cast == Cast::Unicast)
+            });
             engine.advance(end_ns);
             engine.drain().len()
         });

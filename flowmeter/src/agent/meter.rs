@@ -22,6 +22,7 @@ use crate::{
     config::Capture,
     error::Failure,
     flow::Batch,
+    pipeline::Pipeline,
 };
 
 pub(super) struct Meter {
@@ -76,8 +77,12 @@ impl Meter {
         }
     }
 
-    pub(super) fn drain(&mut self, batch: &mut Batch) -> Result<()> {
-        self.drain.drain(batch)
+    /// Hands everything counted since the last drain to the pipeline.
+    pub(super) fn drain(&mut self, pipeline: &mut Pipeline, batch: &mut Batch) -> Result<()> {
+        self.drain
+            .drain_to(batch, |records| pipeline.take_records(records))?;
+        pipeline.take(batch);
+        Ok(())
     }
 
     /// Detaches from everything. All that was counted is in the next drain.

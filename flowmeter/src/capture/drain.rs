@@ -22,6 +22,8 @@ use crate::{
 };
 
 const BATCH_ENTRIES: usize = 4096;
+/// Records that are handed on together: few enough to be in the cache still.
+const RECORDS: usize = 256;
 
 type InterfaceMap = PerCpuArray<MapData, [u8; size_of::<InterfaceSlot>()]>;
 type SpillMap = HashMap<MapData, [u8; size_of::<SpillKey>()], [u8; size_of::<SpillCounters>()]>;
@@ -37,6 +39,8 @@ pub struct Drain {
     spill: SpillMap,
     grace_period: GracePeriod,
     reader: BatchReader<FlowKey, FlowCounters>,
+    /// Read and not handed on yet; kept for its memory.
+    records: Vec<FlowRecord>,
     /// Generation that the programs write.
     live: u32,
     /// What the ever-growing counters were when they were last read, by interface and generation.
@@ -64,6 +68,7 @@ impl Drain {
             flows,
             grace_period,
             reader: BatchReader::new(BATCH_ENTRIES),
+            records: Vec::with_capacity(RECORDS),
             live: 0,
             before: BTreeMap::new(),
             retired: BTreeMap::new(),
@@ -151,9 +156,20 @@ impl Drain {
     /// Everything counted since the last drain.
     ///
     /// # Errors
+    /// As [`Drain::drain_to`].
+    pub fn drain(&mut self, batch: &mut Batch) -> Result<()> {
+        let mut records = std::mem::take(&mut batch.records);
+        let drained = self.drain_to(batch, |read| records.extend_from_slice(read));
+        batch.records = records;
+        drained
+    }
+
+    /// The same, but the flow records go to `take` as they are read: at no time are all of them in memory.
+    ///
+    /// # Errors
     /// What the kernel answers. Nothing is lost then: what was not read is in the map at the next drain but
     /// one.
-    pub fn drain(&mut self, batch: &mut Batch) -> Result<()> {
+    pub fn drain_to(&mut self, batch: &mut Batch, take: impl FnMut(&[FlowRecord])) -> Result<()> {
         let started = Instant::now();
         let retired = self.live;
         self.generation
@@ -163,7 +179,7 @@ impl Drain {
         self.settle()?;
 
         let map_full = self.read_interfaces(retired, batch)?;
-        self.read_flows(retired, batch)?;
+        self.read_flows(retired, take)?;
         if map_full {
             self.read_spill(retired, batch)?;
         }
@@ -176,18 +192,25 @@ impl Drain {
         Ok(())
     }
 
-    fn read_flows(&mut self, generation: u32, batch: &mut Batch) -> Result<()> {
+    fn read_flows(&mut self, generation: u32, mut take: impl FnMut(&[FlowRecord])) -> Result<()> {
         let offset_ns = monotonic_to_epoch_ns()?;
         let [even, odd] = &self.flows;
         let map = if generation == 0 { even } else { odd };
-        self.reader
-            .take_all(fd(map), |&key, &counters| {
-                let mut counters = counters;
-                counters.first_ns = counters.first_ns.saturating_add(offset_ns);
-                counters.last_ns = counters.last_ns.saturating_add(offset_ns);
-                batch.records.push(FlowRecord { key, counters });
-            })
-            .context("reading the flow map")
+        let records = &mut self.records;
+        let read = self.reader.take_all(fd(map), |&key, &counters| {
+            let mut counters = counters;
+            counters.first_ns = counters.first_ns.saturating_add(offset_ns);
+            counters.last_ns = counters.last_ns.saturating_add(offset_ns);
+            records.push(FlowRecord { key, counters });
+            if records.len() == RECORDS {
+                take(records);
+                records.clear();
+            }
+        });
+        // Also of those that were read before an error: they are no longer in the map.
+        take(records);
+        records.clear();
+        read.context("reading the flow map")
     }
 
     /// True if any packet found no room in the flow map.

@@ -5,6 +5,7 @@ use aya::{
     Ebpf, EbpfLoader,
     maps::{LpmTrie, MapData, lpm_trie::Key},
 };
+use flowmeter_common::flow_map_entries;
 use ipnet::IpNet;
 
 use crate::{
@@ -15,17 +16,13 @@ use crate::{
 /// The object that `cargo xtask build-ebpf` makes.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("FLOWMETER_BPF_OBJECT"));
 
-/// Entries of one generation of the flow map for each flow that is asked for: a hash map at half its size
-/// costs 30 % less per packet than a full one, and a burst finds room.
-const ENTRIES_PER_FLOW: u32 = 2;
-
 /// Values in the kernel's `FILTER` map.
 const ALLOW: u8 = 1;
 const DENY: u8 = 2;
 
 /// Entries that each generation of the flow map has room for.
-pub fn map_entries(capture: &Capture) -> u32 {
-    capture.max_flows.saturating_mul(ENTRIES_PER_FLOW)
+pub const fn map_entries(capture: &Capture) -> u32 {
+    flow_map_entries(capture.max_flows)
 }
 
 /// Loads maps and programs; nothing is attached yet.
@@ -40,8 +37,8 @@ pub fn load(capture: &Capture, features: &Features, log_level: log::LevelFilter)
         (false, _) => 2,
     };
     let inner = u8::from(capture.tunnels == Tunnels::Inner);
-    // Wakes the agent at three quarters, which leaves time for a drain.
-    let fill_notice = u64::from(entries) / 4 * 3;
+    // Wakes the agent half-way between the flows that are asked for and the last one that fits.
+    let fill_notice = u64::from(capture.max_flows).midpoint(u64::from(entries));
     let coarse_clock = u8::from(features.coarse_clock);
     // aya-log numbers its levels from error (1) to trace (5); programs log at trace only.
     let log_level = if log_level == log::LevelFilter::Trace {

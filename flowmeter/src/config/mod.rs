@@ -63,7 +63,8 @@ pub struct Capture {
     /// 100 ms to 1 h.
     #[serde(with = "form::durations")]
     pub interval: Duration,
-    /// Flows per interval over all interfaces, 1,024 to 16,777,216; the maps have room for twice as many.
+    /// Flows per interval over all interfaces, 1,024 to 16,777,216; the maps have room for a quarter more at
+    /// least.
     #[serde(deserialize_with = "form::whole_number")]
     pub max_flows: u32,
     pub tunnels: Tunnels,

@@ -19,6 +19,8 @@ use crate::{config::detect::DetectorMode, enrich::Direction};
 
 /// Newest starts that are kept.
 const STARTS: usize = 64;
+/// Starts before which there is no rhythm: most pairs meet once or twice, and have little room.
+const FEW: usize = 4;
 /// Starts closer than this are one visit: parallel connections of one program.
 const BURST_NS: u64 = 200_000_000;
 /// A gap that no beacon's rhythm can be told from.
@@ -54,11 +56,9 @@ struct Series {
     first_ns: u64,
     last_ns: u64,
     count: u64,
-    /// Rings of the newest.
-    starts: Vec<u64>,
-    sizes: Vec<u32>,
-    next_start: u8,
-    next_size: u8,
+    /// Of the newest.
+    starts: Ring<u64>,
+    sizes: Ring<u32>,
     failed: u64,
     accepted: u64,
     /// Hours since the first contact in which there was one; bit 63 is the 64th and all later ones.
@@ -89,10 +89,8 @@ impl Series {
             first_ns: start_ns,
             last_ns: start_ns,
             count: 0,
-            starts: Vec::new(),
-            sizes: Vec::new(),
-            next_start: 0,
-            next_size: 0,
+            starts: Ring::default(),
+            sizes: Ring::default(),
             failed: 0,
             accepted: 0,
             hours: 0,
@@ -102,18 +100,23 @@ impl Series {
         }
     }
 
+    /// The next contact takes more room than the first few.
+    fn full(&self) -> bool {
+        self.starts.values().len().max(self.sizes.values().len()) >= FEW
+    }
+
     fn add(&mut self, start_ns: u64) {
         self.count += 1;
         self.first_ns = self.first_ns.min(start_ns);
         self.last_ns = self.last_ns.max(start_ns);
         let hour = (start_ns.saturating_sub(self.first_ns) / HOUR_NS).min(63);
         self.hours |= 1 << hour;
-        ring(&mut self.starts, &mut self.next_start, start_ns);
+        self.starts.push(start_ns);
     }
 
     /// Gaps between visits in ascending order, and the last visit.
     fn gaps(&self) -> Vec<u64> {
-        let mut starts = self.starts.clone();
+        let mut starts = self.starts.values().to_vec();
         starts.sort_unstable();
         let mut gaps = Vec::with_capacity(starts.len());
         let mut before = None;
@@ -130,13 +133,44 @@ impl Series {
     }
 }
 
-fn ring<T>(values: &mut Vec<T>, next: &mut u8, value: T) {
-    if values.len() < STARTS {
-        values.push(value);
-    } else if let Some(place) = values.get_mut(usize::from(*next)) {
-        *place = value;
+/// The newest of some values, up to [`STARTS`]. The first [`FEW`] take no memory of their own.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Ring<T> {
+    few: [T; FEW],
+    many: Vec<T>,
+    /// Where the next goes.
+    next: u8,
+    count: u8,
+}
+
+impl<T: Copy + Default> Ring<T> {
+    fn push(&mut self, value: T) {
+        let place = usize::from(self.next);
+        if let Some(free) = self.few.get_mut(place)
+            && self.many.is_empty()
+        {
+            *free = value;
+        } else {
+            if self.many.is_empty() {
+                self.many.extend(self.few);
+            }
+            match self.many.get_mut(place) {
+                Some(oldest) => *oldest = value,
+                None => self.many.push(value),
+            }
+        }
+        self.next = (self.next + 1) % 64;
+        self.count = (self.count + 1).min(64);
     }
-    *next = (*next + 1) % 64;
+
+    fn values(&self) -> &[T] {
+        let few = if self.many.is_empty() {
+            &self.few[..]
+        } else {
+            &self.many
+        };
+        few.get(..usize::from(self.count)).unwrap_or(few)
+    }
 }
 
 fn quantile(sorted: &[u64], quarter: usize) -> u64 {
@@ -229,6 +263,8 @@ impl Entry for Tested {
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Beacons {
+    /// Those of up to [`FEW`] contacts.
+    few: Table<Pair, Series>,
     pairs: Table<Pair, Series>,
     sources: Table<IpAddr, Tested>,
 }
@@ -236,18 +272,38 @@ pub(super) struct Beacons {
 impl Beacons {
     pub(super) fn new(bytes: u64) -> Self {
         Self {
-            pairs: Table::with_bytes(bytes / 8 * 7, SERIES_BYTES),
+            few: Table::with_bytes(bytes / 8 * 3, 0),
+            pairs: Table::with_bytes(bytes / 2, SERIES_BYTES),
             sources: Table::with_bytes(bytes / 8, 0),
         }
     }
 
     pub(super) fn adopt(&mut self, other: Self) {
+        self.few.adopt(other.few);
         self.pairs.adopt(other.pairs);
         self.sources.adopt(other.sources);
     }
 
     pub(super) fn usage(&self) -> (usize, usize, u64) {
-        (self.pairs.len(), self.pairs.capacity(), self.pairs.evicted())
+        (
+            self.few.len() + self.pairs.len(),
+            self.few.capacity() + self.pairs.capacity(),
+            self.few.evicted() + self.pairs.evicted(),
+        )
+    }
+
+    /// Adds something to a pair that was met before, and gives it more room if it needs that. False if it was not met.
+    fn add(&mut self, pair: &Pair, add: impl FnOnce(&mut Series)) -> bool {
+        if let Some(series) = self.few.get_mut(pair) {
+            if !series.full() {
+                add(series);
+                return true;
+            }
+            if let Some(series) = self.few.remove(pair) {
+                self.pairs.entry(*pair, || series);
+            }
+        }
+        self.pairs.get_mut(pair).map(add).is_some()
     }
 
     /// True if the contacts of a pair have a beacon's rhythm.
@@ -256,10 +312,11 @@ impl Beacons {
     }
 
     pub(super) fn tick(&mut self, now_ns: u64) {
-        self.pairs
-            .retain(|_, series| series.last_ns.saturating_add(KEEP_NS) > now_ns);
+        for pairs in [&mut self.few, &mut self.pairs] {
+            pairs.retain(|series| series.last_ns.saturating_add(KEEP_NS) > now_ns);
+        }
         self.sources
-            .retain(|_, tested| tested.last_ns.saturating_add(KEEP_NS) > now_ns);
+            .retain(|tested| tested.last_ns.saturating_add(KEEP_NS) > now_ns);
     }
 
     pub(super) fn event(
@@ -290,34 +347,47 @@ impl Beacons {
         let pair = (contact.source, contact.target, contact.port, contact.protocol);
         match event {
             Event::Opened if contact.fresh || !contact.asked() => {
-                let series = self.pairs.entry(pair, || Series::new(contact.start_ns));
-                series.add(contact.start_ns);
                 let tested = self.sources.entry(contact.source, Tested::default);
                 tested.destinations |= 1 << (hash(7, &contact.target) % 128);
                 tested.last_ns = tested.last_ns.max(contact.start_ns);
-                if series.told != 0 {
-                    let (count, told) = (series.count, series.told);
-                    if context.episodes.wants(&subject_of(contact), count, told, time_ns) {
-                        series.next_look = 0;
-                    }
-                }
-                if series.count >= series.next_look.max(settings.contacts.into()) {
-                    self.look(pair, contact, time_ns, context);
+                let start_ns = contact.start_ns;
+                if self.add(&pair, |series| series.add(start_ns)) {
+                    self.again(pair, contact, time_ns, context);
+                } else {
+                    self.few.entry(pair, || Series::new(start_ns)).add(start_ns);
                 }
             }
             Event::Settled => {
-                if let Some(series) = self.pairs.get_mut(&pair) {
-                    series.failed += u64::from(contact.verdict.failed());
-                    series.accepted += u64::from(!contact.verdict.failed());
-                }
+                let failed = contact.verdict.failed();
+                self.add(&pair, |series| {
+                    series.failed += u64::from(failed);
+                    series.accepted += u64::from(!failed);
+                });
             }
             Event::Closed => {
-                if let Some(series) = self.pairs.get_mut(&pair) {
-                    let size = u32::try_from(contact.sent.bytes).unwrap_or(u32::MAX);
-                    ring(&mut series.sizes, &mut series.next_size, size);
-                }
+                let size = u32::try_from(contact.sent.bytes).unwrap_or(u32::MAX);
+                self.add(&pair, |series| series.sizes.push(size));
             }
             _ => {}
+        }
+    }
+
+    /// Another contact of a pair: goes on with what was told, and looks whether there is more to tell.
+    fn again(&mut self, pair: Pair, contact: &Contact, now_ns: u64, context: &mut Context<'_>) {
+        // A few have no rhythm.
+        let Some(series) = self.pairs.get_mut(&pair) else {
+            return;
+        };
+        if series.told != 0
+            && context
+                .episodes
+                .wants(&subject_of(contact), series.count, series.told, now_ns)
+        {
+            series.next_look = 0;
+        }
+        let contacts = context.settings_of(contact).beaconing.contacts;
+        if series.count >= series.next_look.max(contacts.into()) {
+            self.look(pair, contact, now_ns, context);
         }
     }
 
@@ -338,14 +408,19 @@ impl Beacons {
             (series.regular, series.told) = (false, 0);
             return;
         };
-        let mut sizes: Vec<u64> = series.sizes.iter().map(|size| u64::from(*size)).collect();
+        let mut sizes: Vec<u64> = series
+            .sizes
+            .values()
+            .iter()
+            .map(|size| u64::from(*size))
+            .collect();
         sizes.sort_unstable();
         let (size, size_mad) = spread(&sizes);
         let same_size = sizes.len() >= 4 && size_mad * 10 <= size;
         let failed = series.failed * 5 >= (series.failed + series.accepted) * 4 && series.failed >= 4;
         // Half of that on the beat at least; or as many as are kept, for rhythms of less than a second.
         let short = series.last_ns.saturating_sub(series.first_ns) < SPAN_NS
-            || rhythm.lasting_ns < SPAN_NS / 2 && series.starts.len() < STARTS;
+            || rhythm.lasting_ns < SPAN_NS / 2 && series.starts.values().len() < STARTS;
         if failed && series.count < DEAD_TRIES || short {
             return;
         }
@@ -509,6 +584,18 @@ mod tests {
     /// The same numbers every time, evenly spread from -1 to 1.
     fn wobble(n: u32) -> f64 {
         f64::from((n * 7919 + 13) % 1000) / 500.0 - 1.0
+    }
+
+    #[test]
+    fn a_ring_keeps_the_newest_whether_few_or_many() {
+        for count in [0, 1, 3, 4, 5, 63, 64, 65, 200_u64] {
+            let mut ring = Ring::default();
+            (0..count).for_each(|value| ring.push(value));
+            let mut kept = ring.values().to_vec();
+            kept.sort_unstable();
+            let newest: Vec<u64> = (count.saturating_sub(STARTS as u64)..count).collect();
+            assert_eq!(kept, newest);
+        }
     }
 
     #[test]

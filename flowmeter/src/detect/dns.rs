@@ -144,9 +144,9 @@ impl Dns {
 
     pub(super) fn tick(&mut self, now_ns: u64) {
         self.pairs
-            .retain(|_, asking| asking.last_ns.saturating_add(KEEP_NS) > now_ns);
+            .retain(|asking| asking.last_ns.saturating_add(KEEP_NS) > now_ns);
         self.served
-            .retain(|_, served| served.last_ns.saturating_add(KEEP_NS) > now_ns);
+            .retain(|served| served.last_ns.saturating_add(KEEP_NS) > now_ns);
     }
 
     pub(super) fn event(

@@ -187,9 +187,9 @@ impl Dos {
 
     pub(super) fn tick(&mut self, now_ns: u64) {
         self.victims
-            .retain(|_, victim| victim.last_ns.saturating_add(KEEP_NS) > now_ns);
+            .retain(|victim| victim.last_ns.saturating_add(KEEP_NS) > now_ns);
         self.held
-            .retain(|_, held| held.open > 0 && held.last_ns.saturating_add(KEEP_NS) > now_ns);
+            .retain(|held| held.open > 0 && held.last_ns.saturating_add(KEEP_NS) > now_ns);
     }
 
     pub(super) fn event(&mut self, now_ns: u64, event: &Event, contact: &Contact, context: &mut Context<'_>) {

@@ -77,7 +77,7 @@ impl Escalation {
 
     pub(super) fn tick(&mut self, now_ns: u64) {
         self.scanners
-            .retain(|_, scanner| scanner.last_ns.saturating_add(DAY_NS) > now_ns);
+            .retain(|scanner| scanner.last_ns.saturating_add(DAY_NS) > now_ns);
     }
 
     /// Since when a source was told to scan, within the last day: whoever finds a way in comes back later.

@@ -82,7 +82,7 @@ impl Guess {
 
     pub(super) fn tick(&mut self, now_ns: u64) {
         self.table
-            .retain(|_, guesses| guesses.last_ns.saturating_add(2 * WINDOW_NS) > now_ns);
+            .retain(|guesses| guesses.last_ns.saturating_add(2 * WINDOW_NS) > now_ns);
     }
 
     /// Takes a connection that has ended; tells if there were `least` or more like it.

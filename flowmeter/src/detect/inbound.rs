@@ -62,7 +62,7 @@ impl Inbound {
 
     pub(super) fn tick(&mut self, now_ns: u64) {
         self.services
-            .retain(|_, exposed| exposed.last_ns.saturating_add(KEEP_NS) > now_ns);
+            .retain(|exposed| exposed.last_ns.saturating_add(KEEP_NS) > now_ns);
     }
 
     pub(super) fn event(&mut self, now_ns: u64, event: &Event, contact: &Contact, context: &mut Context<'_>) {

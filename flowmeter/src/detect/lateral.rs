@@ -97,9 +97,9 @@ impl Lateral {
 
     pub(super) fn tick(&mut self, now_ns: u64) {
         self.edges
-            .retain(|_, edge| edge.last_ns.saturating_add(KEEP_NS) > now_ns);
+            .retain(|edge| edge.last_ns.saturating_add(KEEP_NS) > now_ns);
         self.movers
-            .retain(|_, mover| mover.last_ns.saturating_add(KEEP_NS) > now_ns);
+            .retain(|mover| mover.last_ns.saturating_add(KEEP_NS) > now_ns);
     }
 
     pub(super) fn event(

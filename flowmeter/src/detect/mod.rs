@@ -84,7 +84,10 @@ pub struct Usage {
 #[derive(Debug)]
 pub struct Engine {
     settings: Settings,
-    batch: Vec<Seen>,
+    /// Of a batch, when each slice is looked at, and where it lies; kept for its memory.
+    order: Vec<(u64, u32)>,
+    /// What is looked at next.
+    ahead: Vec<Seen>,
     contacts: Contacts,
     roles: Roles,
     episodes: Episodes,
@@ -215,6 +218,43 @@ impl Detectors {
     }
 }
 
+/// Who is told what happens to connections.
+struct Watch<'a> {
+    settings: &'a Settings,
+    roles: &'a mut Roles,
+    episodes: &'a mut Episodes,
+    detectors: &'a mut Detectors,
+}
+
+impl Watch<'_> {
+    fn event(&mut self, time_ns: u64, event: &Event, contact: &Contact, one_sided: bool) {
+        self.episodes.visibility.one_sided = one_sided;
+        // Where intervals without traffic are left out, time passes here.
+        self.episodes.tick(self.settings, time_ns);
+        if matches!(event, Event::Settled) && contact.verdict == Verdict::Accepted {
+            self.roles.learn(contact);
+        }
+        let mut context = Context {
+            settings: self.settings,
+            roles: self.roles,
+            episodes: self.episodes,
+            one_sided,
+        };
+        self.detectors.event(time_ns, event, contact, &mut context);
+    }
+
+    /// Reads what most slices ask for.
+    fn touch(&self, seen: &Seen) {
+        if seen.direction() == Direction::InternalToExternal {
+            self.detectors.outbound.touch(seen.source, seen.target);
+        }
+    }
+}
+
+/// Slices that are looked ahead at: what they will ask for is read for all of them before the first is decided, so that
+/// the waits for memory overlap.
+const AHEAD: usize = 32;
+
 /// How often state that has expired is looked for.
 const TICK_NS: u64 = 600_000_000_000;
 
@@ -229,15 +269,16 @@ impl Engine {
         let share = |percent: u64| config.detect.memory_bytes / 100 * percent;
         Self {
             settings: Settings::new(config),
-            batch: Vec::new(),
+            order: Vec::new(),
+            ahead: Vec::with_capacity(AHEAD),
             contacts: Contacts::new(share(34)),
             roles: Roles::new(share(5)),
-            episodes: Episodes::new(share(4)),
+            episodes: Episodes::new(share(3)),
             detectors: Detectors {
-                scan: scan::Scan::new(share(18), seed),
+                scan: scan::Scan::new(share(15), seed),
                 dos: dos::Dos::new(share(10)),
-                beacons: beacon::Beacons::new(share(14)),
-                outbound: outbound::Outbound::new(share(5)),
+                beacons: beacon::Beacons::new(share(10)),
+                outbound: outbound::Outbound::new(share(13)),
                 dns: dns::Dns::new(share(2)),
                 lateral: lateral::Lateral::new(share(3)),
                 guess: guess::Guess::new(share(1)),
@@ -255,7 +296,6 @@ impl Engine {
     /// start anew.
     pub fn reconfigure(&mut self, config: &Config) {
         let old = std::mem::replace(self, Self::new(config));
-        self.batch = old.batch;
         self.contacts.adopt(old.contacts);
         self.roles.adopt(old.roles);
         self.episodes.visibility = old.episodes.visibility;
@@ -267,12 +307,58 @@ impl Engine {
         self.next_tick_ns = old.next_tick_ns;
     }
 
-    /// Takes one slice; `unicast` is false if its responder is a multicast or broadcast address. Nothing is
-    /// decided before [`Engine::advance`].
-    pub fn feed(&mut self, slice: &Slice, direction: Direction, unicast: bool) {
-        // Fragments after the first have no ports: they would be contacts on port 0.
-        if !slice.fragment {
-            self.batch.push(Seen::new(slice, direction, unicast));
+    /// Takes a batch of slices, whatever order they are in. `perimeter` tells the direction of one, and whether its
+    /// responder is a single host: no multicast or broadcast address.
+    pub fn feed(&mut self, slices: &[Slice], perimeter: impl Fn(&Slice) -> (Direction, bool)) {
+        // Sorted are small keys, not the slices themselves.
+        self.order.clear();
+        self.order.extend(
+            (0..)
+                .zip(slices)
+                // Fragments after the first have no ports: they would be contacts on port 0.
+                .filter(|(_, slice)| !slice.fragment)
+                .map(|(index, slice): (u32, &Slice)| (contact::time_ns(slice), index)),
+        );
+        let slice = |index: u32| slices.get(index as usize);
+        self.order.sort_unstable_by_key(|(time_ns, _)| *time_ns);
+        for same in self
+            .order
+            .chunk_by_mut(|(one_ns, _), (other_ns, _)| one_ns == other_ns)
+        {
+            same.sort_unstable_by_key(|(_, index)| slice(*index).map(contact::order));
+        }
+        let Self {
+            settings,
+            order,
+            ahead,
+            contacts,
+            roles,
+            episodes,
+            detectors,
+            ..
+        } = self;
+        let mut watch = Watch {
+            settings,
+            roles,
+            episodes,
+            detectors,
+        };
+        for indices in order.chunks(AHEAD) {
+            ahead.clear();
+            ahead.extend(indices.iter().filter_map(|(_, index)| {
+                let slice = slice(*index)?;
+                let (direction, unicast) = perimeter(slice);
+                Some(Seen::new(slice, direction, unicast))
+            }));
+            for seen in &*ahead {
+                contacts.touch(seen);
+                watch.touch(seen);
+            }
+            for seen in &*ahead {
+                contacts.take(seen, &mut |time_ns, event, contact, one_sided| {
+                    watch.event(time_ns, &event, contact, one_sided);
+                });
+            }
         }
     }
 
@@ -305,17 +391,6 @@ impl Engine {
 
     /// Everything up to `watermark_ns` was fed.
     pub fn advance(&mut self, watermark_ns: u64) {
-        let mut batch = std::mem::take(&mut self.batch);
-        // Sorted are small keys, not the slices themselves.
-        let mut order: Vec<(u64, u32)> = (0..)
-            .zip(&batch)
-            .map(|(index, seen): (u32, &Seen)| (seen.time_ns, index))
-            .collect();
-        let seen = |index: u32| batch.get(index as usize);
-        order.sort_unstable_by(|(time_ns, index), (other_ns, other)| {
-            let in_full = || seen(*index).map(Seen::order).cmp(&seen(*other).map(Seen::order));
-            time_ns.cmp(other_ns).then_with(in_full)
-        });
         let Self {
             settings,
             contacts,
@@ -324,28 +399,16 @@ impl Engine {
             detectors,
             ..
         } = self;
-        let mut tell = |time_ns: u64, event: Event, contact: &Contact, one_sided: bool| {
-            episodes.visibility.one_sided = one_sided;
-            // Where intervals without traffic are left out, time passes here.
-            episodes.tick(settings, time_ns);
-            if matches!(event, Event::Settled) && contact.verdict == Verdict::Accepted {
-                roles.learn(contact);
-            }
-            let mut context = Context {
-                settings,
-                roles,
-                episodes,
-                one_sided,
-            };
-            detectors.event(time_ns, &event, contact, &mut context);
+        let mut watch = Watch {
+            settings,
+            roles,
+            episodes,
+            detectors,
         };
-        for seen in order.iter().filter_map(|(_, index)| seen(*index)) {
-            contacts.take(seen, &mut tell);
-        }
         self.watermark_ns = self.watermark_ns.max(watermark_ns);
-        contacts.pass(self.watermark_ns, &mut tell);
-        batch.clear();
-        self.batch = batch;
+        contacts.pass(self.watermark_ns, &mut |time_ns, event, contact, one_sided| {
+            watch.event(time_ns, &event, contact, one_sided);
+        });
         self.episodes.tick(&self.settings, self.watermark_ns);
         if self.watermark_ns >= self.next_tick_ns {
             self.next_tick_ns = self.watermark_ns.saturating_add(TICK_NS);

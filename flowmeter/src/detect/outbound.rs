@@ -1,6 +1,6 @@
 //! `high_outbound_bytes`: more sent outside than this host usually does, counted while it is being sent.
 
-use std::net::IpAddr;
+use std::{hint::black_box, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -17,25 +17,83 @@ const HOUR_NS: u64 = 3_600_000_000_000;
 const DAY_NS: u64 = 24 * HOUR_NS;
 /// The sliding hour is twelve of these.
 const SLOT_NS: u64 = HOUR_NS / 12;
+const SLOTS_OF_A_DAY: u32 = 24 * 12;
 /// Hours of a host that its baseline is made of, and how many it takes.
 const HOURS: usize = 48;
 const LEAST_HOURS: usize = 12;
 
-/// What one host sent to one outside network.
+/// What one host sent to one outside network. What each slice changes stands side by side.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[repr(C)]
 struct Volume {
-    first_ns: u64,
     last_ns: u64,
-    slot: u64,
-    sent: [u64; 12],
-    received: [u64; 12],
-    /// Since `day`, in days since the epoch, and the day before: a slow trickle adds up.
-    day: u64,
+    /// Since the epoch.
+    slot: u32,
+    /// On the day of `slot` and the day before: a slow trickle adds up.
     day_sent: [u64; 2],
     day_received: [u64; 2],
+    hour: Hour,
+    first_ns: u64,
     /// The most that was too much, today and on any day before.
     peak: u64,
     peak_before: u64,
+}
+
+/// Bytes sent and received in the newest twelve slots.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Hour {
+    low: [[u32; 2]; 12],
+    /// What 32 bits have no room for, which few need.
+    high: Option<Box<[[u32; 2]; 12]>>,
+}
+
+impl Hour {
+    fn clear(&mut self, place: usize) {
+        for words in [Some(&mut self.low), self.high.as_deref_mut()] {
+            if let Some(slot) = words.and_then(|words| words.get_mut(place)) {
+                *slot = [0; 2];
+            }
+        }
+    }
+
+    fn add(&mut self, place: usize, bytes: [u64; 2]) {
+        let Some(low) = self.low.get_mut(place) else {
+            return;
+        };
+        let mut carry = [0; 2];
+        for ((low, bytes), carry) in low.iter_mut().zip(bytes).zip(&mut carry) {
+            let sum = bytes.saturating_add((*low).into());
+            (*low, *carry) = (halves(sum).1, halves(sum).0);
+        }
+        if carry != [0; 2]
+            && let Some(high) = self.high.get_or_insert_default().get_mut(place)
+        {
+            for (high, carry) in high.iter_mut().zip(carry) {
+                *high = high.saturating_add(carry);
+            }
+        }
+    }
+
+    /// Sent and received.
+    fn sums(&self) -> [u64; 2] {
+        let sum = |words: &[[u32; 2]; 12], which: usize| -> u64 {
+            words
+                .iter()
+                .filter_map(|slot| slot.get(which))
+                .map(|word| u64::from(*word))
+                .sum()
+        };
+        [0, 1].map(|which| {
+            let high = self.high.as_deref().map_or(0, |high| sum(high, which));
+            (high << 32).saturating_add(sum(&self.low, which))
+        })
+    }
+}
+
+/// High and low.
+#[expect(clippy::cast_possible_truncation, reason = "both halves are kept")]
+const fn halves(sum: u64) -> (u32, u32) {
+    ((sum >> 32) as u32, sum as u32)
 }
 
 impl Entry for Volume {
@@ -52,31 +110,23 @@ impl Volume {
     fn add(&mut self, traffic: &Traffic) {
         let time_ns = traffic.last_ns;
         self.last_ns = self.last_ns.max(time_ns);
-        let slot = time_ns / SLOT_NS;
+        let slot = u32::try_from(time_ns / SLOT_NS).unwrap_or(u32::MAX);
+        let place = |slot: u32| usize::try_from(slot % 12).unwrap_or(0);
         if slot > self.slot {
-            for passed in self.slot + 1..=slot.min(self.slot + 12) {
-                let place = usize::try_from(passed % 12).unwrap_or(0);
-                if let (Some(sent), Some(received)) = (self.sent.get_mut(place), self.received.get_mut(place))
-                {
-                    (*sent, *received) = (0, 0);
-                }
+            (self.slot + 1..=slot.min(self.slot.saturating_add(12)))
+                .for_each(|slot| self.hour.clear(place(slot)));
+            let (day, before) = (slot / SLOTS_OF_A_DAY, self.slot / SLOTS_OF_A_DAY);
+            if day > before {
+                let yesterday = |now: u64| if day == before + 1 { now } else { 0 };
+                self.day_sent = [0, yesterday(self.day_sent[0])];
+                self.day_received = [0, yesterday(self.day_received[0])];
+                self.peak_before = self.peak_before.max(std::mem::take(&mut self.peak));
             }
             self.slot = slot;
         }
-        let day = time_ns / DAY_NS;
-        if day > self.day {
-            let before = |now: u64| if day == self.day + 1 { now } else { 0 };
-            self.day_sent = [0, before(self.day_sent[0])];
-            self.day_received = [0, before(self.day_received[0])];
-            self.day = day;
-            self.peak_before = self.peak_before.max(std::mem::take(&mut self.peak));
-        }
-        let place = usize::try_from(slot % 12).unwrap_or(0);
-        if slot + 12 > self.slot
-            && let (Some(sent), Some(received)) = (self.sent.get_mut(place), self.received.get_mut(place))
-        {
-            *sent = sent.saturating_add(traffic.sent.bytes);
-            *received = received.saturating_add(traffic.received.bytes);
+        if slot.saturating_add(12) > self.slot {
+            self.hour
+                .add(place(slot), [traffic.sent.bytes, traffic.received.bytes]);
         }
         self.day_sent[0] = self.day_sent[0].saturating_add(traffic.sent.bytes);
         self.day_received[0] = self.day_received[0].saturating_add(traffic.received.bytes);
@@ -186,11 +236,19 @@ impl Outbound {
         )
     }
 
+    /// Reads what a slice of traffic will ask for, so that it is in the cache by then.
+    pub(super) fn touch(&self, source: IpAddr, target: IpAddr) {
+        self.hosts.touch(&source);
+        if let Some(volume) = self.volumes.get(&(source, network(target))) {
+            black_box((volume.day_received, volume.hour.low));
+        }
+    }
+
     pub(super) fn tick(&mut self, now_ns: u64) {
         self.volumes
-            .retain(|_, volume| volume.last_ns.saturating_add(2 * DAY_NS) > now_ns);
+            .retain(|volume| volume.last_ns.saturating_add(2 * DAY_NS) > now_ns);
         self.hosts
-            .retain(|_, usual| usual.last_ns.saturating_add(7 * DAY_NS) > now_ns);
+            .retain(|usual| usual.last_ns.saturating_add(7 * DAY_NS) > now_ns);
     }
 
     pub(super) fn event(
@@ -224,8 +282,7 @@ impl Outbound {
         if day < settings.hour_bytes.min(settings.day_bytes) {
             return;
         }
-        let hour: u64 = volume.sent.iter().sum();
-        let hour_received: u64 = volume.received.iter().sum();
+        let [hour, hour_received] = volume.hour.sums();
         let day_received: u64 = volume.day_received.iter().sum();
         let ratio = u64::from(settings.ratio);
         let by_hour = hour >= settings.hour_bytes && hour >= ratio.saturating_mul(hour_received);
@@ -447,6 +504,27 @@ mod tests {
                 },
             ],
         );
+    }
+
+    #[test]
+    fn more_than_32_bits_in_an_hour_are_added_up_exactly_and_forgotten_with_their_slots() {
+        let mut volume = Volume::default();
+        let mut send = |minute: u64, bytes: u64| {
+            let sum = |bytes| super::super::contact::Sum { packets: 1, bytes };
+            let time_ns = 500_000 * HOUR_NS + minute * 60_000_000_000;
+            volume.add(&Traffic {
+                sent: sum(bytes),
+                received: sum(7),
+                first_ns: time_ns,
+                last_ns: time_ns,
+            });
+            volume.hour.sums()
+        };
+        assert_eq!(send(1, 4_294_967_295), [4_294_967_295, 7]);
+        assert_eq!(send(2, 4_294_967_295), [8_589_934_590, 14]);
+        assert_eq!(send(31, 30_000_000_001), [38_589_934_591, 21]);
+        assert_eq!(send(61, 5), [30_000_000_006, 14]);
+        assert_eq!(send(300, 1), [1, 7]);
     }
 
     #[test]

@@ -94,9 +94,9 @@ impl Ports {
 
     pub(super) fn tick(&mut self, now_ns: u64) {
         self.uses
-            .retain(|_, used| used.last_ns.saturating_add(KEEP_NS) > now_ns);
+            .retain(|used| used.last_ns.saturating_add(KEEP_NS) > now_ns);
         self.strays
-            .retain(|_, stray| stray.last_ns.saturating_add(KEEP_NS) > now_ns);
+            .retain(|stray| stray.last_ns.saturating_add(KEEP_NS) > now_ns);
     }
 
     pub(super) fn event(&mut self, now_ns: u64, event: &Event, contact: &Contact, context: &mut Context<'_>) {

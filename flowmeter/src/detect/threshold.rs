@@ -91,9 +91,9 @@ impl Thresholds {
 
     pub(super) fn tick(&mut self, now_ns: u64) {
         let now = now_ns / MINUTE_NS;
-        self.minutes.retain(|_, minute| minute.number + 10 > now);
+        self.minutes.retain(|minute| minute.number + 10 > now);
         self.pairs
-            .retain(|_, newest| newest.last_ns().saturating_add(1440 * MINUTE_NS) > now_ns);
+            .retain(|newest| newest.last_ns().saturating_add(1440 * MINUTE_NS) > now_ns);
     }
 
     pub(super) fn event(&mut self, now_ns: u64, event: &Event, contact: &Contact, context: &mut Context<'_>) {

@@ -280,14 +280,10 @@ impl Wire {
 
 pub(super) fn feed(engine: &mut Engine, config: &Config, slices: &[crate::flow::Slice]) {
     let networks = Networks::new(&config.networks.internal);
-    for slice in slices {
+    engine.feed(slices, |slice| {
         let direction = networks.direction(slice.initiator.ip, slice.responder.ip);
-        engine.feed(
-            slice,
-            direction,
-            networks.cast(slice.responder.ip) == Cast::Unicast,
-        );
-    }
+        (direction, networks.cast(slice.responder.ip) == Cast::Unicast)
+    });
 }
 
 /// The defaults without learning, and `set` put over them.

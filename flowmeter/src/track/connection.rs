@@ -1,6 +1,4 @@
-//! One connection: what it is, what it has been, what it sent since the last close.
-
-use std::mem;
+//! One connection: what it is and what it has been. What it sends within an interval is added up elsewhere.
 
 use flowmeter_common::{
     FlowCounters, FlowKey,
@@ -17,6 +15,7 @@ use super::{
     queue::Queue,
     table::KeyHash,
     timeouts::{LINGER_NS, QUIET_NS, Timeouts},
+    traffic::Place,
 };
 use crate::flow::{EndReason, Endpoint, InitiatorBasis, Outcome, Slice, ip_address};
 
@@ -40,7 +39,8 @@ pub(super) struct Connection {
     pub(super) hash: KeyHash,
     /// In the table; its slot is not free.
     pub(super) live: bool,
-    pending: Pair<FlowCounters>,
+    /// Where its traffic of this interval is added up; none yet if there is no place.
+    pub(super) place: Option<Place>,
     seen: Pair<Seen>,
     initiator: Side,
     basis: InitiatorBasis,
@@ -59,7 +59,7 @@ pub(super) struct Connection {
 }
 
 // At a million connections each 64 bytes are 64 MB.
-const _: () = assert!(size_of::<Connection>() <= 232);
+const _: () = assert!(size_of::<Connection>() <= 112);
 
 impl Connection {
     pub(super) fn new(key: FlowKey, hash: KeyHash) -> Self {
@@ -67,7 +67,7 @@ impl Connection {
             key,
             hash,
             live: true,
-            pending: Pair::default(),
+            place: None,
             seen: Pair::default(),
             initiator: Side::Source,
             basis: InitiatorBasis::Address,
@@ -82,27 +82,22 @@ impl Connection {
         }
     }
 
-    /// Counts what one end sent.
-    pub(super) fn add(&mut self, side: Side, sent: &FlowCounters, egress: bool) {
-        self.pending.of_mut(side).merge(sent);
+    /// Notes which way the packets of one end cross the interface.
+    pub(super) fn pass(&mut self, side: Side, egress: bool) {
         let way = if egress { Seen::EGRESS } else { Seen::INGRESS };
         self.seen.of_mut(side).insert(way);
     }
 
-    pub(super) fn has_pending(&self) -> bool {
-        self.pending.source.packets > 0 || self.pending.destination.packets > 0
-    }
-
-    /// Finds the record that the pending traffic belongs to, and opens it if it is a new one.
+    /// Finds the record that what was sent in this interval belongs to, and opens it if it is a new one.
     ///
     /// Returns the closing slice of the record before, if that was still open. Order within the interval is
     /// lost by now, so all of the traffic goes to one record.
-    pub(super) fn settle(&mut self, timeouts: &Timeouts) -> Option<Slice> {
-        let both = Side::BOTH.map(|side| self.pending.of(side));
-        let sent = || both.into_iter().filter(|counters| counters.packets > 0);
-        let first_ns = sent().map(|counters| counters.first_ns).min()?;
-        let last_ns = sent().map(|counters| counters.last_ns).max()?;
-        let syn = sent().any(|counters| counters.syn > 0);
+    pub(super) fn settle(&mut self, sent: &Pair<FlowCounters>, timeouts: &Timeouts) -> Option<Slice> {
+        let both = Side::BOTH.map(|side| sent.of(side));
+        let each = || both.into_iter().filter(|counters| counters.packets > 0);
+        let first_ns = each().map(|counters| counters.first_ns).min()?;
+        let last_ns = each().map(|counters| counters.last_ns).max()?;
+        let syn = each().any(|counters| counters.syn > 0);
         let idle_ns = match self.phase {
             Phase::Ended => LINGER_NS,
             _ => timeouts.idle_ns(self.key.protocol),
@@ -118,28 +113,28 @@ impl Connection {
         };
         let closing = over.and_then(|reason| self.closing_slice(reason));
         if self.phase == Phase::New || over.is_some() {
-            self.begin();
+            self.begin(sent);
             self.open(first_ns);
         } else {
-            let resumed = self.resume();
+            let resumed = self.resume(sent);
             if self.phase == Phase::Cut || self.phase == Phase::Ended && resumed {
                 self.open(first_ns);
             }
         }
         self.last_ns = self.last_ns.max(last_ns).max(first_ns);
-        self.absorb();
+        self.absorb(sent);
         closing
     }
 
     /// A new connection on this key: port reuse, or traffic after the idle timeout.
-    fn begin(&mut self) {
+    fn begin(&mut self, sent: &Pair<FlowCounters>) {
         for side in Side::BOTH {
             // Which way the end's packets cross the interface, this interval's included, is all that stays.
             self.seen.of_mut(side).remove(!(Seen::INGRESS | Seen::EGRESS));
         }
         self.finished = false;
         self.outcome = Outcome::Unanswered;
-        (self.initiator, self.basis) = initiator(&self.key, &self.pending);
+        (self.initiator, self.basis) = initiator(&self.key, sent);
     }
 
     /// A new record of this connection.
@@ -156,13 +151,13 @@ impl Connection {
 
     /// Takes back that TCP has finished if an end that had closed or reset sends new data: the reset was not
     /// the receiver's idea of a valid one, or the port was reused within one interval.
-    fn resume(&mut self) -> bool {
+    fn resume(&mut self, sent: &Pair<FlowCounters>) -> bool {
         if !self.finished {
             return false;
         }
         let mut resumed = false;
         for side in Side::BOTH {
-            let flags = self.pending.of(side).tcp_flags;
+            let flags = sent.of(side).tcp_flags;
             let closed = self.seen.of(side).any(Seen::FIN | Seen::RST);
             if closed && flags & u32::from(PSH) != 0 && flags & u32::from(FIN | RST | SYN) == 0 {
                 self.seen.of_mut(side).remove(Seen::FIN);
@@ -173,11 +168,11 @@ impl Connection {
         resumed
     }
 
-    fn absorb(&mut self) {
+    fn absorb(&mut self, sent: &Pair<FlowCounters>) {
         for side in Side::BOTH {
-            self.seen.of_mut(side).absorb(self.pending.of(side));
+            self.seen.of_mut(side).absorb(sent.of(side));
         }
-        let (sent, seen) = (&self.pending, &self.seen);
+        let seen = &self.seen;
         if self.key.protocol == TCP {
             let reset = (sent.source.tcp_flags | sent.destination.tcp_flags) & u32::from(RST) != 0;
             self.finished |= reset || seen.source.any(Seen::FIN) && seen.destination.any(Seen::FIN);
@@ -192,11 +187,12 @@ impl Connection {
         }
     }
 
-    /// The pending traffic as a slice, after [`Connection::settle`] and with `quiet_ns` set.
+    /// What was sent in this interval as a slice, after [`Connection::settle`] and with `quiet_ns` set.
     ///
     /// `forced` ends the record if nothing else has.
     pub(super) fn traffic_slice(
         &mut self,
+        sent: &Pair<FlowCounters>,
         now_ns: u64,
         forced: Option<EndReason>,
         timeouts: &Timeouts,
@@ -218,8 +214,7 @@ impl Connection {
         } else {
             None
         };
-        let sent = mem::take(&mut self.pending);
-        self.slice(&sent, end)
+        self.slice(sent, end)
     }
 
     /// Ends the record without traffic; None if its end is written already.
@@ -258,6 +253,11 @@ impl Connection {
             _ if self.key.protocol == TCP => Queue::Tcp,
             _ => Queue::Other,
         }
+    }
+
+    /// A slice without traffic, for that of the interval to be added to.
+    pub(super) fn blank(&self) -> Slice {
+        self.slice(&Pair::default(), None)
     }
 
     fn slice(&self, sent: &Pair<FlowCounters>, end: Option<EndReason>) -> Slice {

@@ -30,8 +30,7 @@ mod outcome;
 mod queue;
 mod table;
 mod timeouts;
-
-use std::collections::VecDeque;
+mod traffic;
 
 use connection::Connection;
 use flowmeter_common::FlowKey;
@@ -39,6 +38,7 @@ use key::{Side, connection_key};
 use queue::Queue;
 use table::{KeyHash, Table};
 use timeouts::Timeouts;
+use traffic::{Place, Traffic};
 
 use crate::{
     config,
@@ -68,6 +68,16 @@ impl Default for Found {
     }
 }
 
+/// A connection whose slice of the interval is made.
+#[derive(Debug)]
+struct Settled {
+    start_ns: u64,
+    id: u64,
+    place: Place,
+    slot: u32,
+    queue: Queue,
+}
+
 /// How full the table is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Statistics {
@@ -88,10 +98,12 @@ pub struct Tracker {
     timeouts: Timeouts,
     capacity: usize,
     evicted: u64,
-    /// Slots with traffic in this interval, in no queue, in the order of their first record.
-    active: VecDeque<u32>,
-    /// The same by start of the connection, while the interval closes; kept for its memory.
-    ordered: Vec<(u64, u32)>,
+    /// Of this interval. Connections that have some are in no queue.
+    traffic: Traffic,
+    /// The same by start and id, while the interval closes; kept for its memory.
+    ordered: Vec<Settled>,
+    /// Last packet of a record of this interval, the earliest of all.
+    earliest_ns: u64,
     /// The last close.
     closed_ns: u64,
 }
@@ -103,8 +115,9 @@ impl Tracker {
             timeouts: Timeouts::new(track),
             capacity: capacity(track),
             evicted: 0,
-            active: VecDeque::new(),
+            traffic: Traffic::default(),
             ordered: Vec::new(),
+            earliest_ns: u64::MAX,
             closed_ns: 0,
         }
     }
@@ -120,6 +133,7 @@ impl Tracker {
     /// Where a new connection finds the table full, the one that has been idle the longest ends early and its
     /// slice is pushed to `evicted`, with its traffic of this interval. A record without packets is no traffic.
     pub fn ingest(&mut self, records: &[FlowRecord], evicted: &mut Vec<Slice>) {
+        self.traffic.reuse(evicted);
         for block in records.chunks(BLOCK) {
             // Looked up one after another before anything is counted: the waits for memory overlap.
             let mut found = [Found::default(); BLOCK];
@@ -129,6 +143,10 @@ impl Tracker {
             }
             for found in found.iter_mut().take(block.len()) {
                 found.slot = self.table.find(found.hash, &found.key);
+                // Touched, so that these waits overlap too.
+                if let Some(place) = found.slot.and_then(|slot| self.table.get(slot).place) {
+                    std::hint::black_box(self.traffic.sent_mut(place, found.side).packets);
+                }
             }
             for (found, record) in found.iter().zip(block) {
                 if record.counters.packets > 0 {
@@ -145,22 +163,27 @@ impl Tracker {
             .slot
             .filter(|slot| self.table.holds(*slot, key))
             .or_else(|| self.table.find(*hash, key));
-        let slot = match slot {
-            Some(slot) => {
-                if !self.table.get(slot).has_pending() {
-                    self.table.queues.remove(slot);
-                    self.active.push_back(slot);
-                }
-                slot
+        let slot = if let Some(slot) = slot {
+            if self.table.get(slot).place.is_none() {
+                self.table.queues.remove(slot);
             }
-            None => self.insert(*hash, *key, evicted),
+            slot
+        } else {
+            self.insert(*hash, *key, evicted)
         };
-        let egress = record.key.flags.egress();
-        self.table.get_mut(slot).add(found.side, &record.counters, egress);
+        let connection = self.table.get_mut(slot);
+        connection.pass(found.side, record.key.flags.egress());
+        let place = match connection.place {
+            Some(place) => place,
+            None => self.traffic.open(slot, connection.blank()),
+        };
+        connection.place = Some(place);
+        self.earliest_ns = self.earliest_ns.min(record.counters.last_ns);
+        self.traffic.sent_mut(place, found.side).merge(&record.counters);
     }
 
     /// Closes the interval at `now_ns` and pushes its slices: one for each connection with traffic since the
-    /// last close, by start and key; before them the ends of connections whose key has a new one, behind them
+    /// last close, by start and id; before them the ends of connections whose key has a new one, behind them
     /// those of connections that have been quiet for long enough.
     ///
     /// A `now_ns` before the last close counts as that.
@@ -193,9 +216,7 @@ impl Tracker {
 
     fn insert(&mut self, hash: KeyHash, key: FlowKey, evicted: &mut Vec<Slice>) -> u32 {
         while self.table.len() >= self.capacity && self.evict(evicted) {}
-        let slot = self.table.insert(hash, Connection::new(key, hash));
-        self.active.push_back(slot);
-        slot
+        self.table.insert(hash, Connection::new(key, hash))
     }
 
     /// Makes room for one connection; false if there is none to take away.
@@ -212,11 +233,15 @@ impl Tracker {
             evicted.extend(connection.end(connection.early_end(EndReason::LackOfResources)));
             self.table.queues.remove(slot);
             slot
-        } else if let Some(slot) = self.active.pop_front() {
+        } else if let Some(slot) = self.traffic.slots.pop_front() {
             let connection = self.table.get_mut(slot);
-            evicted.extend(connection.settle(&self.timeouts));
-            let forced = Some(EndReason::LackOfResources);
-            evicted.push(connection.traffic_slice(self.closed_ns, forced, &self.timeouts));
+            if let Some(place) = connection.place.take() {
+                let sent = self.traffic.sent(place);
+                evicted.extend(connection.settle(&sent, &self.timeouts));
+                let forced = Some(EndReason::LackOfResources);
+                evicted.push(connection.traffic_slice(&sent, self.closed_ns, forced, &self.timeouts));
+                self.traffic.vacate(place);
+            }
             slot
         } else {
             return false;
@@ -230,34 +255,39 @@ impl Tracker {
     fn write_traffic(&mut self, now_ns: u64, forced: Option<EndReason>, slices: &mut Vec<Slice>) {
         let now_ns = now_ns.max(self.closed_ns);
         let written = slices.len();
-        let mut earliest_ns = now_ns;
+        let queued_ns = self.earliest_ns.clamp(self.closed_ns, now_ns);
         self.ordered.clear();
-        for slot in self.active.drain(..) {
+        while let Some(slot) = self.traffic.slots.pop_front() {
             let connection = self.table.get_mut(slot);
-            slices.extend(connection.settle(&self.timeouts));
-            earliest_ns = earliest_ns.min(connection.last_ns);
-            self.ordered.push((connection.start_ns, slot));
+            let Some(place) = connection.place.take() else {
+                continue;
+            };
+            let sent = self.traffic.sent(place);
+            slices.extend(connection.settle(&sent, &self.timeouts));
+            connection.quiet_ns = connection.last_ns.clamp(queued_ns, now_ns);
+            connection.queued_ns = queued_ns;
+            let slice = connection.traffic_slice(&sent, now_ns, forced, &self.timeouts);
+            self.ordered.push(Settled {
+                start_ns: slice.start_ns,
+                id: slice.id,
+                place,
+                slot,
+                queue: connection.queue(),
+            });
+            self.traffic.finish(place, slice);
         }
         if let Some(replaced) = slices.get_mut(written..) {
             replaced.sort_unstable_by_key(|slice| (slice.start_ns, slice.id));
         }
-        let table = &mut self.table;
         self.ordered
-            .sort_unstable_by(|(start_ns, slot), (other_ns, other)| {
-                let by_key = || table.get(*slot).key.cmp(&table.get(*other).key);
-                start_ns.cmp(other_ns).then_with(by_key)
-            });
-        let queued_ns = earliest_ns.max(self.closed_ns);
-        slices.reserve(self.ordered.len());
-        for &(_, slot) in &self.ordered {
-            let connection = table.get_mut(slot);
-            connection.quiet_ns = connection.last_ns.clamp(queued_ns, now_ns);
-            connection.queued_ns = queued_ns;
-            slices.push(connection.traffic_slice(now_ns, forced, &self.timeouts));
-            let queue = connection.queue();
-            table.queues.push_back(queue, slot);
+            .sort_unstable_by_key(|settled| (settled.start_ns, settled.id));
+        for settled in &self.ordered {
+            self.table.queues.push_back(settled.queue, settled.slot);
         }
+        let places = self.ordered.iter().map(|settled| settled.place);
+        self.traffic.close(places, slices);
         self.closed_ns = now_ns;
+        self.earliest_ns = u64::MAX;
     }
 
     /// Ends what has been quiet for long enough.

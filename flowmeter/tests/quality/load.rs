@@ -139,9 +139,7 @@ impl Run {
 
     fn interval(&mut self, slices: &[Slice], direction: impl Fn(&Slice) -> Direction, end_ns: u64) {
         let began = used();
-        for slice in slices {
-            self.engine.feed(slice, direction(slice), true);
-        }
+        self.engine.feed(slices, |slice| (direction(slice), true));
         self.engine.advance(end_ns);
         self.load.took += used().saturating_sub(began);
         self.load.slices += slices.len() as u64;

@@ -75,14 +75,10 @@ pub(crate) fn slices_with_restart(
 
 /// Puts a batch of slices into an engine.
 pub(crate) fn feed(engine: &mut Engine, networks: &Networks, slices: &[Slice]) {
-    for slice in slices {
+    engine.feed(slices, |slice| {
         let direction = networks.direction(slice.initiator.ip, slice.responder.ip);
-        engine.feed(
-            slice,
-            direction,
-            networks.cast(slice.responder.ip) == Cast::Unicast,
-        );
-    }
+        (direction, networks.cast(slice.responder.ip) == Cast::Unicast)
+    });
 }
 
 pub(crate) fn replayed(path: &Path, config: &Config, interval: Duration) -> Replayed {

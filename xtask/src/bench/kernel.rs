@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
 use aya::sys::{Stats, enable_stats};
+use flowmeter_common::flow_map_entries;
 
 use super::{
     Bench,
@@ -45,8 +46,8 @@ impl Default for Kernel {
     }
 }
 
-/// A map of the agent has room for twice the flows that it is asked for (`ENTRIES_PER_FLOW`), and is never smaller
-/// than this here, so that one flow does not meet a map of one bucket.
+/// A map has the room that the agent's has for as many flows, and is never smaller than this here, so that one flow does
+/// not meet a map of one bucket.
 const LEAST_ENTRIES: u32 = 2048;
 /// Too few new flows say nothing about the cost of one.
 const LEAST_INSERTS: u32 = 10_000;
@@ -118,7 +119,7 @@ pub(super) fn measure(bench: &Bench, options: &Kernel) -> Result<Report> {
                     let mut load = Load::new(flows, options.packets);
                     load.ipv6 = ipv6;
                     load.again = true;
-                    let entries = flows.saturating_mul(2).max(LEAST_ENTRIES);
+                    let entries = flow_map_entries(flows).max(LEAST_ENTRIES);
                     let attach = || {
                         Meter::attach(&cable, objects, kind, hook, entries)
                             .with_context(|| format!("measuring {name}"))
@@ -310,7 +311,7 @@ fn report(
               differences are taken within a repetition. Nanoseconds are over the empty program, whose own stand in \
               its row: a known flow and a new one by the kernel's statistics of the program, the whole path by the \
               CPU time of a run without statistics, reading an entry out in wall-clock time. Every run's counts were \
-              compared with what was sent, flow by flow. Maps have room for twice the flows."
+              compared with what was sent, flow by flow. Maps have room for a quarter more flows and twice as many buckets."
             .to_owned(),
         tables: vec![
             Table {

@@ -161,7 +161,7 @@ fn report(figures: &BTreeMap<(u32, usize), Figures>) -> Report {
               own. Before the tick that is measured two others have filled the tables. `steady`: the same answered TCP \
               connections in every tick, two records each; `new`: connections that begin and end within their tick, \
               two records each; `flood`: one SYN each from sources that never come again. All detectors with their \
-              defaults, every connection written to a file. Drained is a real flow map with room for twice the flows."
+              defaults, every connection written to a file. Drained is a real flow map."
             .to_owned(),
         tables: vec![
             Table {

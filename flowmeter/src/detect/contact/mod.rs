@@ -14,7 +14,7 @@ use crate::{
     flow::{EndReason, InitiatorBasis, Outcome},
 };
 use due::Due;
-pub(super) use seen::{Seen, is_host};
+pub(super) use seen::{Seen, is_host, order, time_ns};
 
 /// How long an attempt may wait for its answer: the first SYN and one retransmission (RFC 6298: 1 s, then 2 s).
 const GRACE_NS: u64 = 3_000_000_000;
@@ -89,14 +89,18 @@ impl Sum {
     }
 }
 
+fn direction(number: u8) -> Direction {
+    match number {
+        0 => Direction::InternalToInternal,
+        1 => Direction::InternalToExternal,
+        2 => Direction::ExternalToInternal,
+        _ => Direction::ExternalToExternal,
+    }
+}
+
 impl Contact {
     pub(super) fn direction(&self) -> Direction {
-        match self.direction {
-            0 => Direction::InternalToInternal,
-            1 => Direction::InternalToExternal,
-            2 => Direction::ExternalToInternal,
-            _ => Direction::ExternalToExternal,
-        }
+        direction(self.direction)
     }
 
     /// Something of what the source sent was seen.
@@ -230,6 +234,12 @@ pub(super) struct Traffic {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Contacts {
     table: Table<u64, Contact>,
+    outcomes: Outcomes,
+}
+
+/// What is not of one connection alone.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Outcomes {
     /// When a pending one is decided, and which.
     waiting: Due,
     /// When a decided failure is forgotten.
@@ -245,91 +255,146 @@ impl Contacts {
         Self {
             // Each may stand in both queues, which grow by doubling.
             table: Table::with_bytes(bytes, 4 * size_of::<(u64, u64)>()),
-            waiting: Due::default(),
-            forgetting: Due::default(),
-            flags_known: false,
-            settled: 0,
-            answered: 0,
+            outcomes: Outcomes::default(),
         }
     }
 
     pub(super) fn adopt(&mut self, other: Self) {
         self.table.adopt(other.table);
-        self.waiting = other.waiting;
-        self.forgetting = other.forgetting;
-        self.flags_known = other.flags_known;
-        (self.settled, self.answered) = (other.settled, other.answered);
+        self.outcomes = other.outcomes;
     }
 
     pub(super) fn usage(&self) -> (usize, usize, u64) {
         (self.table.len(), self.table.capacity(), self.table.evicted())
     }
 
-    /// Almost nothing was ever answered: it is the capture that sees one side, not the network that is dead.
-    pub(super) fn one_sided(&self) -> bool {
-        self.settled >= 20 && self.answered * 20 < self.settled
+    /// Reads a slice's connection ahead of [`Contacts::take`].
+    pub(super) fn touch(&self, seen: &Seen) {
+        self.table.touch(&seen.contact);
     }
 
     /// Takes a slice and tells what it makes happen, after what time alone has made happen before it.
     pub(super) fn take(&mut self, seen: &Seen, tell: &mut impl FnMut(u64, Event, &Contact, bool)) {
         self.pass(seen.time_ns, tell);
-        let one_sided = self.one_sided();
-        self.flags_known |= seen.sent_flags | seen.received_flags != 0;
-        let traffic = seen.sent.packets + seen.received.packets > 0;
-        let mut key = seen.contact;
-        let mut turned = false;
-        if !self.table.contains(&key) {
+        self.outcomes.flags_known |= seen.sent_flags | seen.received_flags != 0;
+        let (key, over) = match self.table.get_mut(&seen.contact) {
+            Some(contact) if seen.goes_on_with(contact) => {
+                let over = self.outcomes.take(contact, seen, Met::Known, tell);
+                (seen.contact, over)
+            }
+            Some(_) => (seen.contact, self.begin(seen.contact, seen, tell)),
             // A weaker guess at the initiator does not turn a connection round.
-            if seen.basis > InitiatorBasis::IcmpType && self.table.contains(&seen.reverse) {
-                key = seen.reverse;
-                turned = true;
-            } else if !traffic {
-                return;
-            }
-        }
-        let known = self
-            .table
-            .get(&key)
-            .is_some_and(|contact| seen.start_ns <= contact.last_ns.saturating_add(RETRY_NS));
-        if !known {
-            if let Some(old) = self.table.remove(&key)
-                && !old.ended
-            {
-                tell(old.last_ns, Event::Closed, &old, one_sided);
-            }
-            if !traffic {
-                return;
-            }
-            turned = false;
-            key = seen.contact;
-            self.table.insert(key, Contact::new(seen));
-        }
-        let flags_known = self.flags_known;
-        let Some(contact) = self.table.get_mut(&key) else {
-            return;
+            None if seen.basis > InitiatorBasis::IcmpType => match self.table.get_mut(&seen.reverse) {
+                Some(contact) if seen.goes_on_with(contact) => {
+                    let over = self.outcomes.take(contact, seen, Met::Turned, tell);
+                    (seen.reverse, over)
+                }
+                Some(_) => (seen.contact, self.begin(seen.reverse, seen, tell)),
+                None => (seen.contact, self.begin(seen.contact, seen, tell)),
+            },
+            None => (seen.contact, self.begin(seen.contact, seen, tell)),
         };
+        if over {
+            self.table.remove(&key);
+        }
+    }
+
+    /// The first slice of a connection, in the place of what stood under `old`.
+    fn begin(&mut self, old: u64, seen: &Seen, tell: &mut impl FnMut(u64, Event, &Contact, bool)) -> bool {
+        if let Some(old) = self.table.remove(&old)
+            && !old.ended
+        {
+            tell(old.last_ns, Event::Closed, &old, self.outcomes.one_sided());
+        }
+        if !seen.traffic() {
+            return false;
+        }
+        let contact = self.table.entry(seen.contact, || Contact::new(seen));
+        self.outcomes.take(contact, seen, Met::First, tell)
+    }
+
+    /// Decides what no answer came to in time, and forgets what is over.
+    pub(super) fn pass(&mut self, now_ns: u64, tell: &mut impl FnMut(u64, Event, &Contact, bool)) {
+        let outcomes = &mut self.outcomes;
+        let one_sided = outcomes.one_sided();
+        while let Some((deadline_ns, key)) = outcomes.waiting.pop(now_ns) {
+            let Some(contact) = self.table.get_mut(&key) else {
+                continue;
+            };
+            if contact.verdict != Verdict::Pending {
+                continue;
+            }
+            contact.settle_late(outcomes.flags_known);
+            outcomes.settled += 1;
+            outcomes.answered += u64::from(contact.asked() && contact.received.packets > 0);
+            tell(deadline_ns, Event::Settled, contact, one_sided);
+            if contact.verdict == Verdict::Unanswered {
+                // The tracker keeps it open; another attempt on these ports is a slice of the same connection.
+                self.table.remove(&key);
+            } else if contact.verdict.failed() {
+                let due_ns = contact.last_ns.saturating_add(RETRY_NS);
+                outcomes.forgetting.push(due_ns, key);
+            }
+        }
+        while let Some((_, key)) = outcomes.forgetting.pop(now_ns) {
+            if let Some(contact) = self.table.get(&key)
+                && (contact.ended || contact.verdict.failed())
+                && contact.last_ns.saturating_add(RETRY_NS) <= now_ns
+                && let Some(contact) = self.table.remove(&key)
+                && !contact.ended
+            {
+                tell(contact.last_ns, Event::Closed, &contact, one_sided);
+            }
+        }
+    }
+}
+
+/// How a slice met its connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Met {
+    First,
+    Known,
+    /// With the ends changed over.
+    Turned,
+}
+
+impl Outcomes {
+    /// Almost nothing was ever answered: it is the capture that sees one side, not the network that is dead.
+    fn one_sided(&self) -> bool {
+        self.settled >= 20 && self.answered * 20 < self.settled
+    }
+
+    /// Adds a slice to its connection; true if nothing more can come of that.
+    fn take(
+        &mut self,
+        contact: &mut Contact,
+        seen: &Seen,
+        met: Met,
+        tell: &mut impl FnMut(u64, Event, &Contact, bool),
+    ) -> bool {
         if contact.ifindex != seen.ifindex {
             // The same packets, seen at a second place.
-            return;
+            return false;
         }
-        let (sent, received) = if turned {
-            (seen.received, seen.sent)
-        } else {
-            (seen.sent, seen.received)
+        let one_sided = self.one_sided();
+        let flags_known = self.flags_known;
+        let (key, sent, received) = match met {
+            Met::Turned => (seen.reverse, seen.received, seen.sent),
+            Met::First | Met::Known => (seen.contact, seen.sent, seen.received),
         };
         contact.sent.add(sent);
         contact.received.add(received);
-        if !turned {
+        if met != Met::Turned {
             contact.sent_flags |= seen.sent_flags;
             contact.received_flags |= seen.received_flags;
         }
         contact.last_ns = contact.last_ns.max(seen.last_ns);
         contact.open |=
             contact.received_flags & (tcp_flags::SYN | tcp_flags::ACK) == tcp_flags::SYN | tcp_flags::ACK;
-        if !known {
+        if met == Met::First {
             tell(contact.start_ns, Event::Opened, contact, one_sided);
         }
-        if traffic {
+        if seen.traffic() {
             let traffic = Traffic {
                 sent,
                 received,
@@ -337,10 +402,9 @@ impl Contacts {
                 last_ns: seen.last_ns,
             };
             let before = contact.verdict;
-            let now = if turned {
-                before
-            } else {
-                contact.judge(seen.outcome, false, flags_known)
+            let now = match met {
+                Met::Turned => before,
+                Met::First | Met::Known => contact.judge(seen.outcome, false, flags_known),
             };
             let changed = match (before, now) {
                 (Verdict::Accepted, _) | (_, Verdict::Pending) => false,
@@ -359,62 +423,28 @@ impl Contacts {
                     self.forgetting
                         .push(contact.last_ns.saturating_add(RETRY_NS), key);
                 }
-            } else if contact.verdict == Verdict::Pending && !known {
+            } else if contact.verdict == Verdict::Pending && met == Met::First {
                 self.waiting.push(contact.start_ns.saturating_add(GRACE_NS), key);
             }
             tell(seen.last_ns, Event::Traffic(traffic), contact, one_sided);
         }
-        if seen.end.is_some() && seen.end != Some(EndReason::ActiveTimeout) && !contact.ended {
-            if contact.verdict == Verdict::Pending {
-                contact.settle_late(flags_known);
-                tell(seen.last_ns, Event::Settled, contact, one_sided);
-            }
-            contact.ended = true;
-            tell(contact.last_ns, Event::Closed, contact, one_sided);
-            if contact.verdict == Verdict::Accepted && seen.end == Some(EndReason::EndOfFlowDetected) {
-                // Nobody tries again what was answered and closed; stragglers open nothing. What was ended by us
-                // goes on, perhaps.
-                self.table.remove(&key);
-            } else {
-                self.forgetting
-                    .push(contact.last_ns.saturating_add(RETRY_NS), key);
-            }
+        if seen.end.is_none() || seen.end == Some(EndReason::ActiveTimeout) || contact.ended {
+            return false;
         }
-    }
-
-    /// Decides what no answer came to in time, and forgets what is over.
-    pub(super) fn pass(&mut self, now_ns: u64, tell: &mut impl FnMut(u64, Event, &Contact, bool)) {
-        let one_sided = self.one_sided();
-        while let Some((deadline_ns, key)) = self.waiting.pop(now_ns) {
-            let flags_known = self.flags_known;
-            let Some(contact) = self.table.get_mut(&key) else {
-                continue;
-            };
-            if contact.verdict != Verdict::Pending {
-                continue;
-            }
+        if contact.verdict == Verdict::Pending {
             contact.settle_late(flags_known);
-            self.settled += 1;
-            self.answered += u64::from(contact.asked() && contact.received.packets > 0);
-            tell(deadline_ns, Event::Settled, contact, one_sided);
-            if contact.verdict == Verdict::Unanswered {
-                // The tracker keeps it open; another attempt on these ports is a slice of the same connection.
-                self.table.remove(&key);
-            } else if contact.verdict.failed() {
-                self.forgetting
-                    .push(contact.last_ns.saturating_add(RETRY_NS), key);
-            }
+            tell(seen.last_ns, Event::Settled, contact, one_sided);
         }
-        while let Some((_, key)) = self.forgetting.pop(now_ns) {
-            if let Some(contact) = self.table.get(&key)
-                && (contact.ended || contact.verdict.failed())
-                && contact.last_ns.saturating_add(RETRY_NS) <= now_ns
-                && let Some(contact) = self.table.remove(&key)
-                && !contact.ended
-            {
-                tell(contact.last_ns, Event::Closed, &contact, one_sided);
-            }
+        contact.ended = true;
+        tell(contact.last_ns, Event::Closed, contact, one_sided);
+        // Nobody tries again what was answered and closed; stragglers open nothing. What was ended by us goes on,
+        // perhaps.
+        let over = contact.verdict == Verdict::Accepted && seen.end == Some(EndReason::EndOfFlowDetected);
+        if !over {
+            self.forgetting
+                .push(contact.last_ns.saturating_add(RETRY_NS), key);
         }
+        over
     }
 }
 

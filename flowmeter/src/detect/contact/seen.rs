@@ -1,34 +1,33 @@
-//! A slice as the engine keeps it until it is advanced over.
+//! A slice as the engine looks at it.
 
 use std::net::IpAddr;
 
 use flowmeter_common::flow::{protocol, tcp_flags};
 
-use super::Sum;
+use super::{Contact, RETRY_NS, Sum, direction};
 use crate::{
-    detect::sketch::hash,
+    detect::{sketch::hash, table::Key as _},
     enrich::Direction,
-    flow::{EndReason, InitiatorBasis, Outcome, Slice},
+    flow::{EndReason, Endpoint, InitiatorBasis, Outcome, Slice},
 };
 
-/// A slice, cut down to what is needed here: batches are sorted.
+/// A slice, cut down to what is needed here.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::detect) struct Seen {
     /// When what is new in it began.
     pub(in crate::detect) time_ns: u64,
     pub(super) contact: u64,
     pub(super) reverse: u64,
-    pub(super) source: IpAddr,
-    pub(super) target: IpAddr,
+    pub(in crate::detect) source: IpAddr,
+    pub(in crate::detect) target: IpAddr,
     pub(super) source_port: u16,
-    pub(super) port: u16,
-    pub(super) protocol: u8,
+    pub(in crate::detect) port: u16,
+    pub(in crate::detect) protocol: u8,
     pub(super) direction: u8,
     pub(super) unicast: bool,
     pub(super) basis: InitiatorBasis,
     pub(super) outcome: Outcome,
     pub(super) ifindex: u32,
-    pub(super) id: u64,
     pub(super) start_ns: u64,
     pub(super) first_ns: u64,
     pub(super) last_ns: u64,
@@ -44,25 +43,17 @@ impl Seen {
     pub(in crate::detect) fn new(slice: &Slice, direction: Direction, unicast: bool) -> Self {
         let (forward, reverse) = (&slice.forward, &slice.reverse);
         let flags = |flags: u32| u8::try_from(flags & 0xff).unwrap_or(0);
-        let first_ns = [forward, reverse]
-            .into_iter()
-            .filter(|counters| counters.packets > 0)
-            .map(|counters| counters.first_ns)
-            .min();
-        let (a, b) = (
-            (slice.initiator.ip, slice.initiator.port),
-            (slice.responder.ip, slice.responder.port),
-        );
+        let (a, b) = (&slice.initiator, &slice.responder);
         let (source_port, port) = match slice.protocol {
             protocol::ICMP | protocol::ICMPV6 => (0, slice.initiator.port),
             _ => (slice.initiator.port, slice.responder.port),
         };
         Self {
-            time_ns: first_ns.unwrap_or(slice.last_ns).max(slice.start_ns),
-            contact: hash(0, &(slice.protocol, a, b)),
+            time_ns: time_ns(slice),
+            contact: key(slice.protocol, a, b),
             // Asked for only where the initiator was guessed.
             reverse: if slice.basis > InitiatorBasis::IcmpType {
-                hash(0, &(slice.protocol, b, a))
+                key(slice.protocol, b, a)
             } else {
                 0
             },
@@ -84,9 +75,8 @@ impl Seen {
             basis: slice.basis,
             outcome: slice.outcome,
             ifindex: slice.ifindex,
-            id: slice.id,
             start_ns: slice.start_ns,
-            first_ns: first_ns.unwrap_or(slice.last_ns),
+            first_ns: first_ns(slice),
             last_ns: slice.last_ns,
             sent: Sum {
                 packets: forward.packets,
@@ -102,17 +92,32 @@ impl Seen {
             end: slice.end,
         }
     }
+}
 
-    /// The order in which a batch is gone through, whatever order it came in.
-    pub(in crate::detect) fn order(&self) -> (u64, u64, u32, u64, bool) {
-        (
-            self.time_ns,
-            self.id,
-            self.ifindex,
-            self.last_ns,
-            self.end.is_some(),
-        )
-    }
+/// When what is new in a slice began.
+pub(in crate::detect) fn time_ns(slice: &Slice) -> u64 {
+    first_ns(slice).max(slice.start_ns)
+}
+
+/// The order in which slices of the same time are gone through, whatever order they came in.
+pub(in crate::detect) fn order(slice: &Slice) -> (u64, u32, u64, bool) {
+    (slice.id, slice.ifindex, slice.last_ns, slice.end.is_some())
+}
+
+/// Its first packet, or the connection's last if it has none.
+fn first_ns(slice: &Slice) -> u64 {
+    [&slice.forward, &slice.reverse]
+        .into_iter()
+        .filter(|counters| counters.packets > 0)
+        .map(|counters| counters.first_ns)
+        .min()
+        .unwrap_or(slice.last_ns)
+}
+
+/// What connections are known by.
+fn key(protocol: u8, a: &Endpoint, b: &Endpoint) -> u64 {
+    let ports = u64::from(protocol) << 32 | u64::from(a.port) << 16 | u64::from(b.port);
+    hash(0, &(ports, a.ip.packed(), b.ip.packed()))
 }
 
 /// An address that stands for a host that somebody can reach.
@@ -132,6 +137,20 @@ pub(in crate::detect) fn is_host(ip: IpAddr) -> bool {
 }
 
 impl Seen {
+    pub(in crate::detect) fn direction(&self) -> Direction {
+        direction(self.direction)
+    }
+
+    /// It carried something, and does not only tell an end.
+    pub(super) fn traffic(&self) -> bool {
+        self.sent.packets + self.received.packets > 0
+    }
+
+    /// A connection on the same ports is the same one, or a retry of it.
+    pub(super) fn goes_on_with(&self, contact: &Contact) -> bool {
+        self.start_ns <= contact.last_ns.saturating_add(RETRY_NS)
+    }
+
     /// A TCP handshake's start is in sight, or what stands in its place in a scan; or flags are unknown.
     pub(super) fn opens(&self) -> bool {
         let both = self.sent_flags | self.received_flags;

@@ -254,9 +254,8 @@ impl Scan {
     }
 
     pub(super) fn tick(&mut self, now_ns: u64) {
-        self.few
-            .retain(|_, few| few.last_ns.saturating_add(DAY_NS) > now_ns);
-        self.sources.retain(|_, source| {
+        self.few.retain(|few| few.last_ns.saturating_add(DAY_NS) > now_ns);
+        self.sources.retain(|source| {
             source
                 .failed
                 .retain(|known| known.time_ns.saturating_add(DAY_NS) > now_ns);
