@@ -18,7 +18,7 @@ use flowmeter::{
     config::{Capture, Tunnels},
     flow::Batch,
 };
-use flowmeter_common::{InterfaceSlot, Link, Uncounted};
+use flowmeter_common::{InterfaceSlot, Link, Uncounted, flow_map_entries};
 
 fn capture(tunnels: Tunnels) -> Capture {
     Capture {
@@ -160,15 +160,16 @@ fn what_finds_no_room_is_told_by_source() {
         let packet = frames::tcp(source_port, 80, 2, &[]);
         frames::ethernet(0x0800, &frames::ipv4(6, &packet))
     };
-    // Twice, since each generation has its own room: for twice 1024 flows.
+    let room = flow_map_entries(1024);
+    // Twice, since each generation has its own room.
     for _generation in 0..2 {
         for port in 1..=3000 {
             programs::run(program, &syn(port), 2);
         }
         let mut batch = Batch::default();
         drain.drain(&mut batch).expect("draining");
-        assert_eq!(batch.records.len(), 2048);
-        let lost = 2 * (3000 - 2048);
+        assert_eq!(batch.records.len(), room as usize);
+        let lost = 2 * (3000 - u64::from(room));
         let counters = batch.interfaces.first().expect("it was counted").counters;
         assert_eq!(counters.seen.packets, 6000);
         assert_eq!(counters.get(Uncounted::MapFull).packets, lost);
