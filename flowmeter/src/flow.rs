@@ -23,7 +23,7 @@ pub struct Batch {
     pub spill: Vec<(SpillKey, SpillCounters)>,
     /// Entries that the flow map had room for.
     pub map_capacity: u64,
-    /// From the flip to the last entry read.
+    /// From the flip to the last entry read, and handed on.
     pub drain_ns: u64,
 }
 

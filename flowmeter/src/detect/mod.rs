@@ -83,15 +83,12 @@ pub struct Usage {
 /// All detectors and what they remember.
 #[derive(Debug)]
 pub struct Engine {
-    settings: Settings,
     /// Of a batch, when each slice is looked at, and where it lies; kept for its memory.
     order: Vec<(u64, u32)>,
     /// What is looked at next.
     ahead: Vec<Seen>,
     contacts: Contacts,
-    roles: Roles,
-    episodes: Episodes,
-    detectors: Detectors,
+    watch: Watch,
     watermark_ns: u64,
     next_tick_ns: u64,
 }
@@ -219,25 +216,26 @@ impl Detectors {
 }
 
 /// Who is told what happens to connections.
-struct Watch<'a> {
-    settings: &'a Settings,
-    roles: &'a mut Roles,
-    episodes: &'a mut Episodes,
-    detectors: &'a mut Detectors,
+#[derive(Debug)]
+struct Watch {
+    settings: Settings,
+    roles: Roles,
+    episodes: Episodes,
+    detectors: Detectors,
 }
 
-impl Watch<'_> {
+impl Watch {
     fn event(&mut self, time_ns: u64, event: &Event, contact: &Contact, one_sided: bool) {
         self.episodes.visibility.one_sided = one_sided;
         // Where intervals without traffic are left out, time passes here.
-        self.episodes.tick(self.settings, time_ns);
+        self.episodes.tick(&self.settings, time_ns);
         if matches!(event, Event::Settled) && contact.verdict == Verdict::Accepted {
             self.roles.learn(contact);
         }
         let mut context = Context {
-            settings: self.settings,
-            roles: self.roles,
-            episodes: self.episodes,
+            settings: &self.settings,
+            roles: &self.roles,
+            episodes: &mut self.episodes,
             one_sided,
         };
         self.detectors.event(time_ns, event, contact, &mut context);
@@ -268,24 +266,26 @@ impl Engine {
     pub fn with_seed(config: &Config, seed: u64) -> Self {
         let share = |percent: u64| config.detect.memory_bytes / 100 * percent;
         Self {
-            settings: Settings::new(config),
             order: Vec::new(),
             ahead: Vec::with_capacity(AHEAD),
             contacts: Contacts::new(share(34)),
-            roles: Roles::new(share(5)),
-            episodes: Episodes::new(share(3)),
-            detectors: Detectors {
-                scan: scan::Scan::new(share(15), seed),
-                dos: dos::Dos::new(share(10)),
-                beacons: beacon::Beacons::new(share(10)),
-                outbound: outbound::Outbound::new(share(13)),
-                dns: dns::Dns::new(share(2)),
-                lateral: lateral::Lateral::new(share(3)),
-                guess: guess::Guess::new(share(1)),
-                inbound: inbound::Inbound::new(share(1)),
-                ports: ports::Ports::new(share(1)),
-                escalation: escalation::Escalation::new(share(1)),
-                thresholds: threshold::Thresholds::new(share(1)),
+            watch: Watch {
+                settings: Settings::new(config),
+                roles: Roles::new(share(5)),
+                episodes: Episodes::new(share(3)),
+                detectors: Detectors {
+                    scan: scan::Scan::new(share(15), seed),
+                    dos: dos::Dos::new(share(10)),
+                    beacons: beacon::Beacons::new(share(10)),
+                    outbound: outbound::Outbound::new(share(13)),
+                    dns: dns::Dns::new(share(2)),
+                    lateral: lateral::Lateral::new(share(3)),
+                    guess: guess::Guess::new(share(1)),
+                    inbound: inbound::Inbound::new(share(1)),
+                    ports: ports::Ports::new(share(1)),
+                    escalation: escalation::Escalation::new(share(1)),
+                    thresholds: threshold::Thresholds::new(share(1)),
+                },
             },
             watermark_ns: 0,
             next_tick_ns: 0,
@@ -297,12 +297,15 @@ impl Engine {
     pub fn reconfigure(&mut self, config: &Config) {
         let old = std::mem::replace(self, Self::new(config));
         self.contacts.adopt(old.contacts);
-        self.roles.adopt(old.roles);
-        self.episodes.visibility = old.episodes.visibility;
-        self.episodes.findings.clone_from(&old.episodes.findings);
-        self.episodes.adopt(old.episodes);
-        self.episodes.allow_hits.clear();
-        self.detectors.adopt(old.detectors);
+        self.watch.roles.adopt(old.watch.roles);
+        self.watch.episodes.visibility = old.watch.episodes.visibility;
+        self.watch
+            .episodes
+            .findings
+            .clone_from(&old.watch.episodes.findings);
+        self.watch.episodes.adopt(old.watch.episodes);
+        self.watch.episodes.allow_hits.clear();
+        self.watch.detectors.adopt(old.watch.detectors);
         self.watermark_ns = old.watermark_ns;
         self.next_tick_ns = old.next_tick_ns;
     }
@@ -328,21 +331,12 @@ impl Engine {
             same.sort_unstable_by_key(|(_, index)| slice(*index).map(contact::order));
         }
         let Self {
-            settings,
             order,
             ahead,
             contacts,
-            roles,
-            episodes,
-            detectors,
+            watch,
             ..
         } = self;
-        let mut watch = Watch {
-            settings,
-            roles,
-            episodes,
-            detectors,
-        };
         for indices in order.chunks(AHEAD) {
             ahead.clear();
             ahead.extend(indices.iter().filter_map(|(_, index)| {
@@ -364,7 +358,7 @@ impl Engine {
 
     /// Packets that were not counted since the last [`Engine::drain`], told in findings.
     pub fn note_loss(&mut self, packets: u64) {
-        self.episodes.visibility.lost_packets += packets;
+        self.watch.episodes.visibility.lost_packets += packets;
     }
 
     /// What found no room in the flow map in an interval, given in nanoseconds since the Unix epoch: a flood is told
@@ -374,11 +368,11 @@ impl Engine {
             return;
         }
         // Not what the last connection was.
-        self.episodes.visibility.one_sided = false;
+        self.watch.episodes.visibility.one_sided = false;
         let mut context = Context {
-            settings: &self.settings,
-            roles: &self.roles,
-            episodes: &mut self.episodes,
+            settings: &self.watch.settings,
+            roles: &self.watch.roles,
+            episodes: &mut self.watch.episodes,
             one_sided: false,
         };
         spill::tell(
@@ -391,54 +385,41 @@ impl Engine {
 
     /// Everything up to `watermark_ns` was fed.
     pub fn advance(&mut self, watermark_ns: u64) {
-        let Self {
-            settings,
-            contacts,
-            roles,
-            episodes,
-            detectors,
-            ..
-        } = self;
-        let mut watch = Watch {
-            settings,
-            roles,
-            episodes,
-            detectors,
-        };
+        let Self { contacts, watch, .. } = self;
         self.watermark_ns = self.watermark_ns.max(watermark_ns);
         contacts.pass(self.watermark_ns, &mut |time_ns, event, contact, one_sided| {
             watch.event(time_ns, &event, contact, one_sided);
         });
-        self.episodes.tick(&self.settings, self.watermark_ns);
+        self.watch.episodes.tick(&self.watch.settings, self.watermark_ns);
         if self.watermark_ns >= self.next_tick_ns {
             self.next_tick_ns = self.watermark_ns.saturating_add(TICK_NS);
-            self.detectors.tick(self.watermark_ns);
+            self.watch.detectors.tick(self.watermark_ns);
         }
     }
 
     /// The findings since the last call, in the order in which they were made.
     pub fn drain(&mut self) -> Vec<Finding> {
-        self.episodes.visibility.lost_packets = 0;
-        std::mem::take(&mut self.episodes.findings)
+        self.watch.episodes.visibility.lost_packets = 0;
+        std::mem::take(&mut self.watch.episodes.findings)
     }
 
     /// How full the tables are, for the statistics event.
     pub fn usage(&self) -> Vec<Usage> {
         [
             ("contacts", self.contacts.usage()),
-            ("roles", self.roles.usage()),
-            ("episodes", self.episodes.usage()),
-            ("possible_port_scan", self.detectors.scan.usage()),
-            ("possible_dos", self.detectors.dos.usage()),
-            ("possible_beaconing", self.detectors.beacons.usage()),
-            ("high_outbound_bytes", self.detectors.outbound.usage()),
-            ("suspicious_dns_flow", self.detectors.dns.usage()),
-            ("possible_lateral_movement", self.detectors.lateral.usage()),
-            ("brute_force", self.detectors.guess.usage()),
-            ("external_inbound_sensitive", self.detectors.inbound.usage()),
-            ("unusual_outbound_port", self.detectors.ports.usage()),
-            ("scan_escalation", self.detectors.escalation.usage()),
-            ("thresholds", self.detectors.thresholds.usage()),
+            ("roles", self.watch.roles.usage()),
+            ("episodes", self.watch.episodes.usage()),
+            ("possible_port_scan", self.watch.detectors.scan.usage()),
+            ("possible_dos", self.watch.detectors.dos.usage()),
+            ("possible_beaconing", self.watch.detectors.beacons.usage()),
+            ("high_outbound_bytes", self.watch.detectors.outbound.usage()),
+            ("suspicious_dns_flow", self.watch.detectors.dns.usage()),
+            ("possible_lateral_movement", self.watch.detectors.lateral.usage()),
+            ("brute_force", self.watch.detectors.guess.usage()),
+            ("external_inbound_sensitive", self.watch.detectors.inbound.usage()),
+            ("unusual_outbound_port", self.watch.detectors.ports.usage()),
+            ("scan_escalation", self.watch.detectors.escalation.usage()),
+            ("thresholds", self.watch.detectors.thresholds.usage()),
         ]
         .map(|(table, (used, capacity, evicted))| Usage {
             table,
@@ -451,6 +432,6 @@ impl Engine {
 
     /// How often each entry of `detect.allow` kept a finding back, in the order of the list.
     pub fn allow_hits(&self) -> &[u64] {
-        &self.episodes.allow_hits
+        &self.watch.episodes.allow_hits
     }
 }

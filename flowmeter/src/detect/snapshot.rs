@@ -46,14 +46,14 @@ struct Saved {
 }
 
 impl Engine {
-    /// The whole state. To be called between [`Engine::drain`] and the next [`Engine::feed`]: slices that were not
-    /// advanced over and findings that were not drained are not in it.
+    /// The whole state. To be called between [`Engine::drain`] and the next [`Engine::feed`]: findings that were not
+    /// drained are not in it.
     pub fn snapshot(&self) -> Vec<u8> {
         let state = State {
             contacts: &self.contacts,
-            roles: &self.roles,
-            episodes: &self.episodes,
-            detectors: &self.detectors,
+            roles: &self.watch.roles,
+            episodes: &self.watch.episodes,
+            detectors: &self.watch.detectors,
             watermark_ns: self.watermark_ns,
             next_tick_ns: self.next_tick_ns,
         };
@@ -88,9 +88,9 @@ impl Engine {
         }
         let saved: Saved = postcard::from_bytes(state).map_err(|_| SnapshotError::Damaged)?;
         self.contacts.adopt(saved.contacts);
-        self.roles.adopt(saved.roles);
-        self.episodes.adopt(saved.episodes);
-        self.detectors.adopt(saved.detectors);
+        self.watch.roles.adopt(saved.roles);
+        self.watch.episodes.adopt(saved.episodes);
+        self.watch.detectors.adopt(saved.detectors);
         self.watermark_ns = saved.watermark_ns;
         self.next_tick_ns = saved.next_tick_ns;
         Ok(())

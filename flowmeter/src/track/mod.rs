@@ -131,7 +131,8 @@ impl Tracker {
     /// Adds records to their connections, as often in an interval as there are drains.
     ///
     /// Where a new connection finds the table full, the one that has been idle the longest ends early and its
-    /// slice is pushed to `evicted`, with its traffic of this interval. A record without packets is no traffic.
+    /// slice is pushed to `evicted`, with its traffic of this interval. A record without packets is no traffic. The room
+    /// of `evicted` may be taken while it is empty; a close gives it back with slices in it.
     pub fn ingest(&mut self, records: &[FlowRecord], evicted: &mut Vec<Slice>) {
         self.traffic.reuse(evicted);
         for block in records.chunks(BLOCK) {

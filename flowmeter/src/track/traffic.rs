@@ -111,38 +111,17 @@ impl Traffic {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-
-    use flowmeter_common::Tunnel;
+    use flowmeter_common::FlowKey;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::flow::{Endpoint, InitiatorBasis, Outcome};
+    use crate::track::{connection::Connection, table::KeyHash};
 
     fn slice(id: u64) -> Slice {
-        let nowhere = Endpoint {
-            ip: Ipv4Addr::UNSPECIFIED.into(),
-            port: 0,
-        };
+        let connection = Connection::new(FlowKey::default(), KeyHash::default());
         Slice {
-            ifindex: 1,
-            vlan_id: 0,
-            tunnel: Tunnel::None,
-            tunnel_id: 0,
-            fragment: false,
-            ipv6: false,
-            protocol: 17,
-            initiator: nowhere,
-            responder: nowhere,
-            basis: InitiatorBasis::Address,
-            outcome: Outcome::Unanswered,
             id,
-            start_ns: 0,
-            last_ns: 0,
-            initiator_egress: false,
-            forward: FlowCounters::default(),
-            reverse: FlowCounters::default(),
-            end: None,
+            ..connection.blank()
         }
     }
 

@@ -3,6 +3,9 @@
 //! Judged are the starts of connections, not slices: a long connection cut by the drain is no beacon. Order
 //! statistics, because one night's sleep makes any mean and standard deviation worthless.
 
+mod rhythm;
+mod series;
+
 use std::net::IpAddr;
 
 use flowmeter_common::flow::protocol::{TCP, UDP};
@@ -16,18 +19,11 @@ use super::{
     table::{Entry, Table},
 };
 use crate::{config::detect::DetectorMode, enrich::Direction};
+use rhythm::{Rhythm, spread};
+use series::{HOUR_NS, SERIES_BYTES, STARTS, Series};
 
-/// Newest starts that are kept.
-const STARTS: usize = 64;
-/// Starts before which there is no rhythm: most pairs meet once or twice, and have little room.
-const FEW: usize = 4;
-/// Starts closer than this are one visit: parallel connections of one program.
-const BURST_NS: u64 = 200_000_000;
-/// A gap that no beacon's rhythm can be told from.
-const SHORTEST_NS: u64 = 500_000_000;
 /// Forgotten after this long without a contact.
 const KEEP_NS: u64 = 3 * 86_400_000_000_000;
-const HOUR_NS: u64 = 3_600_000_000_000;
 /// An episode lasts until there was nothing for this long.
 const QUIET_NS: u64 = 6 * HOUR_NS;
 /// A rhythm that is kept for less time than this is that of one program's work, a page with its parts.
@@ -50,198 +46,6 @@ const PERIODIC: [(u8, u16); 10] = [
 ];
 
 pub(super) type Pair = (IpAddr, IpAddr, u16, u8);
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Series {
-    first_ns: u64,
-    last_ns: u64,
-    count: u64,
-    /// Of the newest.
-    starts: Ring<u64>,
-    sizes: Ring<u32>,
-    failed: u64,
-    accepted: u64,
-    /// Hours since the first contact in which there was one; bit 63 is the 64th and all later ones.
-    hours: u64,
-    /// Looked at again from this count on.
-    next_look: u64,
-    /// The rhythm was good enough when it was last looked at.
-    regular: bool,
-    /// The evidence that was told last: goes on until the rhythm is lost.
-    told: u32,
-}
-
-const SERIES_BYTES: usize = STARTS * 12;
-
-impl Entry for Series {
-    fn suspicion(&self) -> u32 {
-        u32::try_from(self.count.min(1000)).unwrap_or(0) + if self.regular { 1000 } else { 0 }
-    }
-
-    fn last_ns(&self) -> u64 {
-        self.last_ns
-    }
-}
-
-impl Series {
-    fn new(start_ns: u64) -> Self {
-        Self {
-            first_ns: start_ns,
-            last_ns: start_ns,
-            count: 0,
-            starts: Ring::default(),
-            sizes: Ring::default(),
-            failed: 0,
-            accepted: 0,
-            hours: 0,
-            next_look: 0,
-            regular: false,
-            told: 0,
-        }
-    }
-
-    /// The next contact takes more room than the first few.
-    fn full(&self) -> bool {
-        self.starts.values().len().max(self.sizes.values().len()) >= FEW
-    }
-
-    fn add(&mut self, start_ns: u64) {
-        self.count += 1;
-        self.first_ns = self.first_ns.min(start_ns);
-        self.last_ns = self.last_ns.max(start_ns);
-        let hour = (start_ns.saturating_sub(self.first_ns) / HOUR_NS).min(63);
-        self.hours |= 1 << hour;
-        self.starts.push(start_ns);
-    }
-
-    /// Gaps between visits in ascending order, and the last visit.
-    fn gaps(&self) -> Vec<u64> {
-        let mut starts = self.starts.values().to_vec();
-        starts.sort_unstable();
-        let mut gaps = Vec::with_capacity(starts.len());
-        let mut before = None;
-        for start_ns in starts {
-            match before {
-                Some(before_ns) if start_ns.saturating_sub(before_ns) < BURST_NS => continue,
-                Some(before_ns) => gaps.push(start_ns.saturating_sub(before_ns)),
-                None => {}
-            }
-            before = Some(start_ns);
-        }
-        gaps.sort_unstable();
-        gaps
-    }
-}
-
-/// The newest of some values, up to [`STARTS`]. The first [`FEW`] take no memory of their own.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Ring<T> {
-    few: [T; FEW],
-    many: Vec<T>,
-    /// Where the next goes.
-    next: u8,
-    count: u8,
-}
-
-impl<T: Copy + Default> Ring<T> {
-    fn push(&mut self, value: T) {
-        let place = usize::from(self.next);
-        if let Some(free) = self.few.get_mut(place)
-            && self.many.is_empty()
-        {
-            *free = value;
-        } else {
-            if self.many.is_empty() {
-                self.many.extend(self.few);
-            }
-            match self.many.get_mut(place) {
-                Some(oldest) => *oldest = value,
-                None => self.many.push(value),
-            }
-        }
-        self.next = (self.next + 1) % 64;
-        self.count = (self.count + 1).min(64);
-    }
-
-    fn values(&self) -> &[T] {
-        let few = if self.many.is_empty() {
-            &self.few[..]
-        } else {
-            &self.many
-        };
-        few.get(..usize::from(self.count)).unwrap_or(few)
-    }
-}
-
-fn quantile(sorted: &[u64], quarter: usize) -> u64 {
-    let place = sorted.len().saturating_sub(1) * quarter / 4;
-    sorted.get(place).copied().unwrap_or(0)
-}
-
-/// Median and median absolute deviation of ascending values.
-fn spread(sorted: &[u64]) -> (u64, u64) {
-    let median = quantile(sorted, 2);
-    let mut off: Vec<u64> = sorted.iter().map(|value| value.abs_diff(median)).collect();
-    off.sort_unstable();
-    (median, quantile(&off, 2))
-}
-
-/// What the gaps say.
-#[derive(Clone, Copy, Debug)]
-struct Rhythm {
-    median_ns: u64,
-    mad_ns: u64,
-    /// MAD over median, per cent.
-    jitter: u64,
-    /// Bowley skew, per cent, 0 to 100.
-    skew: u64,
-    /// Gaps that are one or several periods long, per cent.
-    on_lattice: u64,
-    /// Of those, several.
-    missed: u64,
-    /// How long they are together.
-    lasting_ns: u64,
-    /// Gaps far off in both directions, per cent.
-    stray: u64,
-}
-
-impl Rhythm {
-    fn of(gaps: &[u64]) -> Option<Self> {
-        let (median_ns, mad_ns) = spread(gaps);
-        if gaps.len() < 5 || median_ns < SHORTEST_NS {
-            return None;
-        }
-        let (low, high) = (quantile(gaps, 1), quantile(gaps, 3));
-        let skew = match high - low {
-            0 => 0,
-            range => (low + high).abs_diff(2 * median_ns) * 100 / range,
-        };
-        let tolerance = (mad_ns * 3).max(median_ns / 10);
-        let (mut on, mut missed, mut stray, mut lasting_ns) = (0, 0, 0, 0_u64);
-        for gap in gaps {
-            let beats = (gap + median_ns / 2) / median_ns;
-            let near = gap.abs_diff(beats * median_ns) <= tolerance.min(median_ns * 2 / 5);
-            if (1..=16).contains(&beats) && near {
-                on += 1;
-                lasting_ns = lasting_ns.saturating_add(*gap);
-                missed += u64::from(beats > 1);
-            } else {
-                stray += 1;
-            }
-        }
-        let all = gaps.len() as u64;
-        Some(Self {
-            median_ns,
-            mad_ns,
-            jitter: mad_ns * 100 / median_ns,
-            skew,
-            on_lattice: on * 100 / all,
-            missed,
-            lasting_ns,
-            stray: stray * 100 / all,
-        })
-    }
-}
 
 /// How many destinations a source was tested against: the more, the more look regular by chance.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -584,18 +388,6 @@ mod tests {
     /// The same numbers every time, evenly spread from -1 to 1.
     fn wobble(n: u32) -> f64 {
         f64::from((n * 7919 + 13) % 1000) / 500.0 - 1.0
-    }
-
-    #[test]
-    fn a_ring_keeps_the_newest_whether_few_or_many() {
-        for count in [0, 1, 3, 4, 5, 63, 64, 65, 200_u64] {
-            let mut ring = Ring::default();
-            (0..count).for_each(|value| ring.push(value));
-            let mut kept = ring.values().to_vec();
-            kept.sort_unstable();
-            let newest: Vec<u64> = (count.saturating_sub(STARTS as u64)..count).collect();
-            assert_eq!(kept, newest);
-        }
     }
 
     #[test]
