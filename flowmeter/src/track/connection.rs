@@ -255,11 +255,6 @@ impl Connection {
         }
     }
 
-    /// A slice without traffic, for that of the interval to be added to.
-    pub(super) fn blank(&self) -> Slice {
-        self.slice(&Pair::default(), None)
-    }
-
     fn slice(&self, sent: &Pair<FlowCounters>, end: Option<EndReason>) -> Slice {
         let (initiator, responder) = (self.initiator, self.initiator.other());
         let seen = |side: Side| *self.seen.of(side);

@@ -176,7 +176,7 @@ impl Tracker {
         connection.pass(found.side, record.key.flags.egress());
         let place = match connection.place {
             Some(place) => place,
-            None => self.traffic.open(slot, connection.blank()),
+            None => self.traffic.open(slot),
         };
         connection.place = Some(place);
         self.earliest_ns = self.earliest_ns.min(record.counters.last_ns);

@@ -1,12 +1,12 @@
 //! What connections send within one interval, added up where their slices will lie: of a million flows nothing has to
 //! be copied when the interval closes, and the room of their slices is there once.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, net::Ipv4Addr};
 
-use flowmeter_common::FlowCounters;
+use flowmeter_common::{FlowCounters, Tunnel};
 
 use super::key::{Pair, Side};
-use crate::flow::Slice;
+use crate::flow::{Endpoint, InitiatorBasis, Outcome, Slice};
 
 /// Where a slice in the making lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,15 +34,15 @@ impl Traffic {
         }
     }
 
-    /// A place for the traffic of the connection in `slot`; `blank` is its slice without any.
-    pub(super) fn open(&mut self, slot: u32, blank: Slice) -> Place {
+    /// A place for the traffic of the connection in `slot`.
+    pub(super) fn open(&mut self, slot: u32) -> Place {
         self.slots.push_back(slot);
         if let Some(place) = self.vacant.pop() {
-            *self.slice_mut(place) = blank;
+            *self.slice_mut(place) = blank();
             return place;
         }
         let place = Place(u32::try_from(self.slices.len()).unwrap_or(u32::MAX));
-        self.slices.push(blank);
+        self.slices.push(blank());
         place
     }
 
@@ -109,20 +109,48 @@ impl Traffic {
     }
 }
 
+/// Nothing of it counts but the counters.
+fn blank() -> Slice {
+    let nowhere = Endpoint {
+        ip: Ipv4Addr::UNSPECIFIED.into(),
+        port: 0,
+    };
+    Slice {
+        ifindex: 0,
+        vlan_id: 0,
+        tunnel: Tunnel::None,
+        tunnel_id: 0,
+        fragment: false,
+        ipv6: false,
+        protocol: 0,
+        initiator: nowhere,
+        responder: nowhere,
+        basis: InitiatorBasis::Address,
+        outcome: Outcome::Unanswered,
+        id: 0,
+        start_ns: 0,
+        last_ns: 0,
+        initiator_egress: false,
+        forward: FlowCounters::default(),
+        reverse: FlowCounters::default(),
+        end: None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use flowmeter_common::FlowKey;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::track::{connection::Connection, table::KeyHash};
 
-    fn slice(id: u64) -> Slice {
-        let connection = Connection::new(FlowKey::default(), KeyHash::default());
-        Slice {
-            id,
-            ..connection.blank()
-        }
+    fn open(traffic: &mut Traffic, id: u32) -> Place {
+        let place = traffic.open(id);
+        let slice = Slice {
+            id: id.into(),
+            ..blank()
+        };
+        traffic.finish(place, slice);
+        place
     }
 
     proptest! {
@@ -136,7 +164,7 @@ mod tests {
             let mut traffic = Traffic::default();
             let mut there = Vec::new();
             for (id, left) in (0..).zip(&left) {
-                let place = traffic.open(id, slice(id.into()));
+                let place = open(&mut traffic, id);
                 if *left {
                     traffic.vacate(place);
                 } else {
@@ -146,12 +174,12 @@ mod tests {
             // The first of these take the places that are free, in part or all of them.
             let first = u32::try_from(left.len()).unwrap();
             for id in (first..).take(usize::try_from(late).unwrap()) {
-                there.push((id, traffic.open(id, slice(id.into()))));
+                there.push((id, open(&mut traffic, id)));
             }
             there.sort_by_key(|(id, _)| keys[*id as usize]);
             let (ids, places): (Vec<_>, Vec<_>) =
                 there.into_iter().map(|(id, place)| (u64::from(id), place)).unzip();
-            let mut slices: Vec<_> = before.then(|| slice(1000)).into_iter().collect();
+            let mut slices: Vec<_> = before.then(|| Slice { id: 1000, ..blank() }).into_iter().collect();
             traffic.close(places.into_iter(), &mut slices);
             let written: Vec<_> = slices.iter().map(|slice| slice.id).collect();
             let expected: Vec<_> = before.then_some(1000).into_iter().chain(ids).collect();
