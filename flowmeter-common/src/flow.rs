@@ -180,18 +180,6 @@ pub struct FlowCounters {
     pub reserved: [u8; 3],
 }
 
-/// Entries of a flow map for `flows`, up to 2^30: at least a quarter more, so that a burst finds room while the map is
-/// drained early.
-///
-/// A packet costs 30 % less where a map has twice as many buckets as flows. The kernel rounds entries up to a power of
-/// two to get the buckets (`htab_map_alloc`), so one entry more than the flows, rounded up, is enough for these: a bucket
-/// is 16 bytes, an entry 160.
-pub const fn flow_map_entries(flows: u32) -> u32 {
-    let more = flows + flows / 4;
-    let rounded = flows.next_power_of_two() + 1;
-    if more > rounded { more } else { rounded }
-}
-
 /// 1 if all of `wanted` is set in `flags` and none of `unwanted`, else 0.
 #[inline(always)]
 pub const fn flag_count(flags: u8, wanted: u8, unwanted: u8) -> u32 {
@@ -247,18 +235,3 @@ impl FlowCounters {
 
 const _: () = assert!(size_of::<FlowKey>() == 48);
 const _: () = assert!(size_of::<FlowCounters>() == 64);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_flow_map_has_a_quarter_more_room_and_twice_as_many_buckets() {
-        for flows in [1024, 1025, 65_536, 1_000_000, (1 << 20) - 1, 1 << 20, 1 << 24] {
-            let entries = flow_map_entries(flows);
-            assert!(entries >= flows + flows / 4, "{flows}");
-            assert!(entries.next_power_of_two() >= 2 * flows, "{flows}");
-            assert!(entries <= 2 * flows, "{flows}");
-        }
-    }
-}

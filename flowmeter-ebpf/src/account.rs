@@ -25,9 +25,10 @@ use crate::{
     atomic::{add_u32, add_u64, fetch_add_u64, or_u32},
     frame::{Linear, Paged},
     maps::{
-        ALLOW, COARSE_CLOCK, DENY, FILL_NOTICE, FILTER, FILTER_MODE, FLOWS_0, FLOWS_1, GENERATION, INSERTED,
+        ALLOW, COARSE_CLOCK, DENY, FILL_NOTICE, FILTER, FILTER_MODE, GENERATION, INSERTED,
         INTERFACES, NOTICES, SAMPLING, SCRATCH, SPILL, TUNNELS_INNER,
     },
+    table::{self, E2BIG, EEXIST, Place},
 };
 
 /// Where and how long: what the hook knows about a frame beside its bytes.
@@ -290,19 +291,19 @@ fn admit_and_count(generation: u32, packet: &Packet, sizes: Sizes) -> Result<(),
         // SAFETY: as above.
         unsafe { bpf_ktime_get_ns() }
     };
-    let counters = if generation == 0 {
-        FLOWS_0.get_ptr_mut(&packet.key)
-    } else {
-        FLOWS_1.get_ptr_mut(&packet.key)
-    };
-    match counters {
+    let place = Place::of(generation, &packet.key);
+    match table::find(generation, place, &packet.key) {
         Some(counters) => {
             add(counters, packet.tcp_flags, sizes, now_ns);
             Ok(())
         }
-        None => match insert(generation, packet, &sizes, now_ns) {
+        None => match insert(generation, place, packet, &sizes, now_ns) {
             0 => Ok(()),
-            E2BIG => Err(Uncounted::MapFull),
+            // Not in `insert`: each function that is under way takes of the 512 bytes of stack.
+            E2BIG => {
+                spill(generation, packet, &sizes);
+                Err(Uncounted::MapFull)
+            }
             _ => Err(Uncounted::InsertFailed),
         },
     }
@@ -325,34 +326,26 @@ fn verdict(address: [u8; 16]) -> u8 {
     FILTER.get(Key::new(128, address)).copied().unwrap_or(0)
 }
 
-/// A key's first packet. 0, or the error number of the map.
+/// A key's first packet. 0, or the error number of the table.
 #[inline(never)]
-fn insert(generation: u32, packet: &Packet, sizes: &Sizes, now_ns: u64) -> i32 {
-    let flows = if generation == 0 { &FLOWS_0 } else { &FLOWS_1 };
+fn insert(generation: u32, place: Place, packet: &Packet, sizes: &Sizes, now_ns: u64) -> i32 {
     let first = FlowCounters::first(*sizes, packet.tcp_flags, now_ns);
-    match flows.insert(&packet.key, first, u64::from(BPF_NOEXIST)) {
+    match table::insert(generation, place, &packet.key, &first) {
         Ok(()) => {
             tell_fill(generation);
             0
         }
         Err(EEXIST) => {
             // Another CPU was first; its entry stays until the next generation.
-            let Some(counters) = flows.get_ptr_mut(&packet.key) else {
+            let Some(counters) = table::find(generation, place, &packet.key) else {
                 return EEXIST;
             };
             add(counters, packet.tcp_flags, *sizes, now_ns);
             0
         }
-        Err(E2BIG) => {
-            spill(generation, packet, sizes);
-            E2BIG
-        }
         Err(other) => other,
     }
 }
-
-const EEXIST: i32 = -17;
-const E2BIG: i32 = -7;
 
 #[inline(always)]
 fn add(counters: *mut FlowCounters, flags: u8, sizes: Sizes, now_ns: u64) {

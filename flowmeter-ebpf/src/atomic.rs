@@ -1,6 +1,6 @@
-//! Adds and ors on counters that several CPUs share.
+//! What is done to map memory that several CPUs share.
 
-use core::intrinsics::{AtomicOrdering, atomic_or, atomic_xadd};
+use core::intrinsics::{AtomicOrdering, atomic_cxchg, atomic_or, atomic_xadd, atomic_xchg};
 
 /// `*counter += value` in one instruction. The result must not be used: with a relaxed ordering and
 /// `-Ctarget-cpu=v3` LLVM then emits wrong code.
@@ -31,6 +31,38 @@ pub(crate) unsafe fn add_u32(counter: *mut u32, value: u32) {
 pub(crate) unsafe fn or_u32(bits: *mut u32, value: u32) {
     // SAFETY: the caller vouches for the pointer; the access is atomic.
     unsafe { atomic_or::<u32, u32, { AtomicOrdering::Relaxed }>(bits, value) };
+}
+
+/// The same for `u64`.
+///
+/// # Safety
+/// `bits` points to an aligned `u64` of a live map value.
+#[inline(always)]
+pub(crate) unsafe fn or_u64(bits: *mut u64, value: u64) {
+    // SAFETY: the caller vouches for the pointer; the access is atomic.
+    unsafe { atomic_or::<u64, u64, { AtomicOrdering::Relaxed }>(bits, value) };
+}
+
+/// Changes `from` to `to` if it is that (kernel 5.12), and returns the value before.
+///
+/// # Safety
+/// `word` points to an aligned `u32` of a live map value.
+#[inline(always)]
+pub(crate) unsafe fn claim_u32(word: *mut u32, from: u32, to: u32) -> u32 {
+    // SAFETY: the caller vouches for the pointer; the access is atomic.
+    let (before, _) =
+        unsafe { atomic_cxchg::<u32, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(word, from, to) };
+    before
+}
+
+/// Stores after all that was written before (kernel 5.12).
+///
+/// # Safety
+/// `word` points to an aligned `u32` of a live map value.
+#[inline(always)]
+pub(crate) unsafe fn publish_u32(word: *mut u32, value: u32) {
+    // SAFETY: the caller vouches for the pointer; the access is atomic.
+    unsafe { atomic_xchg::<u32, { AtomicOrdering::SeqCst }>(word, value) };
 }
 
 /// Adds and returns the value before; ordered, because the relaxed form miscompiles (see [`add_u64`]).

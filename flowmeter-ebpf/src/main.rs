@@ -14,6 +14,7 @@ mod account;
 mod atomic;
 mod frame;
 mod maps;
+mod table;
 
 use aya_ebpf::{
     bindings::{

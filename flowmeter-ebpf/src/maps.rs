@@ -3,17 +3,35 @@
 
 use aya_ebpf::{
     Global,
+    bindings::BPF_F_MMAPABLE,
     macros::map,
     maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf},
 };
-use flowmeter_common::{FlowCounters, FlowKey, InterfaceSlot, SpillCounters, SpillKey};
+use flowmeter_common::{FlowCounters, FlowKey, FlowSlot, InterfaceSlot, SpillCounters, SpillKey};
 
-/// The two generations of the flow map. Programs count into one while the agent reads the other; between
-/// the two lies a grace period, so that no program still holds a pointer into what is being read.
+/// The flow table ([`crate::table`]): the slots of the first generation, then those of the second. Programs count into
+/// one while the agent, in whose memory they lie too, reads the other; between the two lies a grace period, so that no
+/// program still holds a pointer into what is being read.
 #[map]
-pub(crate) static FLOWS_0: HashMap<FlowKey, FlowCounters> = HashMap::with_max_entries(1024, 0);
+pub(crate) static SLOTS: Array<FlowSlot> = Array::with_max_entries(2 * 512, BPF_F_MMAPABLE);
+
+/// A bit for each slot that was taken, so that the agent need not look at all of them.
 #[map]
-pub(crate) static FLOWS_1: HashMap<FlowKey, FlowCounters> = HashMap::with_max_entries(1024, 0);
+pub(crate) static USED: Array<u64> = Array::with_max_entries(2 * 512 / 64, BPF_F_MMAPABLE);
+
+/// Flows whose slots are all taken, in each generation.
+#[map]
+pub(crate) static OVERFLOW_0: HashMap<FlowKey, FlowCounters> = HashMap::with_max_entries(256, 0);
+#[map]
+pub(crate) static OVERFLOW_1: HashMap<FlowKey, FlowCounters> = HashMap::with_max_entries(256, 0);
+
+/// Slots in each generation.
+#[unsafe(no_mangle)]
+pub(crate) static GENERATION_SLOTS: Global<u32> = Global::new(512);
+
+/// What the table's hash is keyed by; the agent draws it at random.
+#[unsafe(no_mangle)]
+pub(crate) static HASH: [Global<u64>; 7] = [const { Global::new(0x9e37_79b9_7f4a_7c15) }; 7];
 
 /// Which of the two is written now: 0 or 1.
 #[map]

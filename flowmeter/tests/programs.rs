@@ -18,7 +18,7 @@ use flowmeter::{
     config::{Capture, Tunnels},
     flow::Batch,
 };
-use flowmeter_common::{InterfaceSlot, Link, Uncounted, flow_map_entries};
+use flowmeter_common::{InterfaceSlot, Link, TableSize, Uncounted};
 
 fn capture(tunnels: Tunnels) -> Capture {
     Capture {
@@ -160,7 +160,7 @@ fn what_finds_no_room_is_told_by_source() {
         let packet = frames::tcp(source_port, 80, 2, &[]);
         frames::ethernet(0x0800, &frames::ipv4(6, &packet))
     };
-    let room = flow_map_entries(1024);
+    let size = TableSize::of(1024);
     // Twice, since each generation has its own room.
     for _generation in 0..2 {
         for port in 1..=3000 {
@@ -168,8 +168,11 @@ fn what_finds_no_room_is_told_by_source() {
         }
         let mut batch = Batch::default();
         drain.drain(&mut batch).expect("draining");
-        assert_eq!(batch.records.len(), room as usize);
-        let lost = 2 * (3000 - u64::from(room));
+        // How many find a slot of their own depends on their hashes, which are others with each load.
+        let room = batch.records.len();
+        assert!(room >= size.flows as usize, "{room} of {size:?}");
+        assert!(room <= (size.slots + size.overflow) as usize, "{room} of {size:?}");
+        let lost = 2 * (3000 - room as u64);
         let counters = batch.interfaces.first().expect("it was counted").counters;
         assert_eq!(counters.seen.packets, 6000);
         assert_eq!(counters.get(Uncounted::MapFull).packets, lost);

@@ -69,7 +69,6 @@ pub(crate) fn build(workspace: &Workspace, toolchain: &Toolchain, force: bool) -
     process::run(for_bpf(&mut command, workspace, toolchain, &linker))?;
     let built = workspace.target.join("bpf").join(TARGET).join("release");
     put(&built.join("flowmeter-bench"), &bench)?;
-    put(&built.join("flowmeter-own-table"), &workspace.own_table_object())?;
     put(&built.join("flowmeter-ebpf"), &object)?;
     fs::write(&stamp, fingerprint).with_context(|| format!("writing {}", stamp.display()))?;
     process::step(&format!("the kernel programs are in {}", object.display()));

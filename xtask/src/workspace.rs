@@ -50,11 +50,6 @@ impl Workspace {
         self.target.join("bpf/bench.bpf.o")
     }
 
-    /// The agent's programs over another flow table.
-    pub(crate) fn own_table_object(&self) -> PathBuf {
-        self.target.join("bpf/own-table.bpf.o")
-    }
-
     pub(crate) fn agent(&self) -> PathBuf {
         self.target.join("release/flowmeter")
     }

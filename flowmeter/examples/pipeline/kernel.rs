@@ -1,21 +1,23 @@
-//! The kernel's flow map, filled from here in place of the programs.
+//! The kernel's flow table, filled from here in place of the programs.
 
 use anyhow::{Context as _, Result};
-use aya::maps::{HashMap, Map, MapData, loaded_maps};
+use aya::maps::{Array, Map, MapData, loaded_maps};
 use flowmeter::{
     capture::{drain::Drain, features::Features, programs},
     config::Config,
     flow::FlowRecord,
 };
-use flowmeter_common::{FlowCounters, FlowKey};
+use flowmeter_common::{FlowSlot, TableSize};
 use nix::time::{ClockId, clock_gettime};
 
-type Flows = HashMap<MapData, [u8; size_of::<FlowKey>()], [u8; size_of::<FlowCounters>()]>;
+type Slots = Array<MapData, [u8; size_of::<FlowSlot>()]>;
 
 pub(crate) struct Kernel {
     pub(crate) drain: Drain,
-    flows: [Flows; 2],
-    live: usize,
+    slots: Slots,
+    used: Array<MapData, u64>,
+    size: TableSize,
+    live: u32,
     /// The maps are in the kernel as long as it lives.
     _programs: aya::Ebpf,
 }
@@ -23,25 +25,40 @@ pub(crate) struct Kernel {
 impl Kernel {
     pub(crate) fn new(config: &Config) -> Result<Self> {
         let mut ebpf = programs::load(&config.capture, &Features::probe()?, log::LevelFilter::Off)?;
-        let drain = Drain::new(&mut ebpf, programs::map_entries(&config.capture))?;
+        let size = programs::table_size(&config.capture);
         Ok(Self {
-            drain,
-            flows: [newest("FLOWS_0")?, newest("FLOWS_1")?],
+            drain: Drain::new(&mut ebpf, size)?,
+            slots: Slots::try_from(newest("SLOTS")?)?,
+            used: Array::try_from(newest("USED")?)?,
+            size,
             live: 0,
             _programs: ebpf,
         })
     }
 
-    /// Puts records into the generation that the next drain reads.
+    /// Puts records into the generation that the next drain reads, over all of its slots.
     pub(crate) fn fill(&mut self, records: &[FlowRecord]) -> Result<()> {
-        let map = self.flows.get_mut(self.live).context("two generations")?;
-        for record in records {
-            map.insert(
-                bytemuck::cast::<_, [u8; size_of::<FlowKey>()]>(record.key),
-                bytemuck::cast::<_, [u8; size_of::<FlowCounters>()]>(record.counters),
-                0,
-            )
-            .context("filling the flow map")?;
+        let first = self.live * self.size.slots;
+        let records_len = u32::try_from(records.len())?;
+        anyhow::ensure!(records_len <= self.size.flows, "no room for {records_len} flows");
+        let mut used = vec![0_u64; (self.size.slots / u64::BITS) as usize];
+        for (number, record) in (0_u64..).zip(records) {
+            let slot = u32::try_from(number * u64::from(self.size.slots) / u64::from(records_len))?;
+            let flow = FlowSlot {
+                tag: u32::MAX,
+                key: record.key,
+                counters: record.counters,
+                ..FlowSlot::default()
+            };
+            self.slots
+                .set(first + slot, bytemuck::cast::<_, [u8; size_of::<FlowSlot>()]>(flow), 0)
+                .context("filling the flow table")?;
+            if let Some(word) = used.get_mut((slot / u64::BITS) as usize) {
+                *word |= 1 << (slot % u64::BITS);
+            }
+        }
+        for (number, word) in (first / u64::BITS..).zip(used) {
+            self.used.set(number, word, 0).context("filling the flow table")?;
         }
         self.live ^= 1;
         Ok(())
@@ -49,7 +66,7 @@ impl Kernel {
 }
 
 /// The map that was made last under a name: this process's.
-fn newest(name: &str) -> Result<Flows> {
+fn newest(name: &str) -> Result<Map> {
     let mut id = None;
     for info in loaded_maps() {
         let info = info.context("listing the kernel's maps")?;
@@ -57,8 +74,7 @@ fn newest(name: &str) -> Result<Flows> {
             id = id.max(Some(info.id()));
         }
     }
-    let data = MapData::from_id(id.with_context(|| format!("no map {name}"))?)?;
-    Ok(HashMap::try_from(Map::HashMap(data))?)
+    Ok(Map::Array(MapData::from_id(id.with_context(|| format!("no map {name}"))?)?))
 }
 
 pub(crate) fn monotonic_ns() -> Result<u64> {

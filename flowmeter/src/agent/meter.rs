@@ -42,7 +42,7 @@ impl Meter {
         if log::max_level() == log::LevelFilter::Trace {
             start_log(&mut ebpf)?;
         }
-        let drain = Drain::new(&mut ebpf, programs::map_entries(capture))?;
+        let drain = Drain::new(&mut ebpf, programs::table_size(capture))?;
         Ok(Self {
             ebpf,
             features,

@@ -3,7 +3,7 @@
 //! Whoever reads a map that programs are writing loses what they write after the read into an entry that is
 //! then deleted. Between the flip and the read lies a grace period, so that never happens here.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{collections::BTreeMap, os::fd::AsFd as _, time::Instant};
 
 use anyhow::{Context as _, Result, anyhow};
 use aya::{
@@ -11,13 +11,16 @@ use aya::{
     maps::{Array, HashMap, MapData, PerCpuArray, PerCpuValues},
 };
 use flowmeter_common::{
-    FlowCounters, FlowKey, InterfaceCounters, InterfaceSlot, SpillCounters, SpillKey, Uncounted,
+    FlowCounters, FlowKey, InterfaceCounters, InterfaceSlot, SpillCounters, SpillKey, TableSize, Uncounted,
     uncounted::Count,
 };
 use nix::time::{ClockId, clock_gettime};
 
 use crate::{
-    capture::bpf::{BatchReader, GracePeriod},
+    capture::{
+        bpf::{BatchReader, GracePeriod},
+        slots,
+    },
     flow::{Batch, FlowRecord, InterfaceBatch},
 };
 
@@ -30,12 +33,15 @@ type SpillMap = HashMap<MapData, [u8; size_of::<SpillKey>()], [u8; size_of::<Spi
 
 /// The reading side of the kernel's maps.
 pub struct Drain {
-    flows: [MapData; 2],
+    slots: MapData,
+    used: MapData,
+    overflow: [MapData; 2],
+    size: TableSize,
     generation: Array<MapData, u32>,
     inserted: Array<MapData, u64>,
     interfaces: InterfaceMap,
     /// Where in that map each interface stands.
-    slots: BTreeMap<u32, u32>,
+    places: BTreeMap<u32, u32>,
     spill: SpillMap,
     grace_period: GracePeriod,
     reader: BatchReader<FlowKey, FlowCounters>,
@@ -47,32 +53,33 @@ pub struct Drain {
     before: BTreeMap<(u32, u32), InterfaceCounters>,
     /// Interfaces whose counters go once each generation has been drained, with the drains that are left.
     retired: BTreeMap<u32, u8>,
-    capacity: u64,
 }
 
 impl Drain {
-    /// Takes the maps out of `ebpf`.
+    /// Takes the maps out of `ebpf`, whose flow table has `size`.
     ///
     /// # Errors
     /// The object lacks a map, or the kernel refuses the map of maps that grace periods need.
-    pub fn new(ebpf: &mut Ebpf, capacity: u32) -> Result<Self> {
-        let flows = [flow_map(ebpf, "FLOWS_0")?, flow_map(ebpf, "FLOWS_1")?];
-        let grace_period = GracePeriod::new(fd(&flows[0]))
+    pub fn new(ebpf: &mut Ebpf, size: TableSize) -> Result<Self> {
+        let overflow = [data(ebpf, "OVERFLOW_0")?, data(ebpf, "OVERFLOW_1")?];
+        let grace_period = GracePeriod::new(overflow[0].fd().as_fd())
             .context("making the map by which grace periods are waited for")?;
         let mut drain = Self {
             generation: Array::try_from(take(ebpf, "GENERATION")?)?,
             inserted: Array::try_from(take(ebpf, "INSERTED")?)?,
             interfaces: PerCpuArray::try_from(take(ebpf, "INTERFACES")?)?,
-            slots: BTreeMap::new(),
+            places: BTreeMap::new(),
             spill: HashMap::try_from(take(ebpf, "SPILL")?)?,
-            flows,
+            slots: data(ebpf, "SLOTS")?,
+            used: data(ebpf, "USED")?,
+            overflow,
+            size,
             grace_period,
             reader: BatchReader::new(BATCH_ENTRIES),
             records: Vec::with_capacity(RECORDS),
             live: 0,
             before: BTreeMap::new(),
             retired: BTreeMap::new(),
-            capacity: u64::from(capacity),
         };
         // Interface 0 catches packets of interfaces without an entry, so that none is lost without a count.
         drain.add_interface(0)?;
@@ -85,19 +92,19 @@ impl Drain {
     /// Hundreds of interfaces are metered already and have taken its places, or what else the kernel answers.
     pub fn add_interface(&mut self, ifindex: u32) -> Result<()> {
         self.retired.remove(&ifindex);
-        if self.slots.contains_key(&ifindex) {
+        if self.places.contains_key(&ifindex) {
             return Ok(());
         }
-        let free = |place: &u32| !self.slots.values().any(|taken| taken == place);
+        let free = |place: &u32| !self.places.values().any(|taken| taken == place);
         let place = InterfaceSlot::places(ifindex).find(free).with_context(|| {
             format!(
                 "no room for the counters of interface {ifindex} beside those of {} others; meter fewer interfaces",
-                self.slots.len()
+                self.places.len()
             )
         })?;
         self.set_slot(place, ifindex)
             .with_context(|| format!("making room for the counters of interface {ifindex}"))?;
-        self.slots.insert(ifindex, place);
+        self.places.insert(ifindex, place);
         Ok(())
     }
 
@@ -115,7 +122,7 @@ impl Drain {
     /// Gives up the counters of an interface from which everything was detached, after the next two drains: a
     /// program that was running then may still write to either generation, until the grace period of the first.
     pub fn retire_interface(&mut self, ifindex: u32) {
-        if self.slots.contains_key(&ifindex) {
+        if self.places.contains_key(&ifindex) {
             self.retired.insert(ifindex, 2);
         }
     }
@@ -130,7 +137,7 @@ impl Drain {
             *drains > 0
         });
         for ifindex in due {
-            let Some(place) = self.slots.remove(&ifindex) else {
+            let Some(place) = self.places.remove(&ifindex) else {
                 continue;
             };
             for generation in [0, 1] {
@@ -187,36 +194,48 @@ impl Drain {
             .set(retired, 0, 0)
             .context("resetting the count of new flows")?;
         self.remove_retired();
-        batch.map_capacity = self.capacity;
+        batch.map_capacity = u64::from(self.size.flows);
         batch.drain_ns += u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
         Ok(())
     }
 
     fn read_flows(&mut self, generation: u32, mut take: impl FnMut(&[FlowRecord])) -> Result<()> {
         let offset_ns = monotonic_to_epoch_ns()?;
-        let [even, odd] = &self.flows;
-        let map = if generation == 0 { even } else { odd };
         let records = &mut self.records;
-        let read = self.reader.take_all(fd(map), |&key, &counters| {
-            let mut counters = counters;
+        let mut hand_on = |key: &FlowKey, counters: &FlowCounters| {
+            let mut counters = *counters;
             counters.first_ns = counters.first_ns.saturating_add(offset_ns);
             counters.last_ns = counters.last_ns.saturating_add(offset_ns);
-            records.push(FlowRecord { key, counters });
+            records.push(FlowRecord { key: *key, counters });
             if records.len() == RECORDS {
                 take(records);
                 records.clear();
             }
+        };
+        let read = slots::take_all(
+            self.slots.fd().as_fd(),
+            self.used.fd().as_fd(),
+            generation,
+            self.size.slots,
+            |slot| hand_on(&slot.key, &slot.counters),
+        )
+        .context("reading the slots of the flow table");
+        let [even, odd] = &self.overflow;
+        let overflow = if generation == 0 { even } else { odd };
+        let read = read.and_then(|()| {
+            let overflow = self.reader.take_all(overflow.fd().as_fd(), hand_on);
+            overflow.context("reading the overflow of the flow table")
         });
-        // Also of those that were read before an error: they are no longer in the map.
+        // Also of those that were read before an error: they are no longer in the table.
         take(records);
         records.clear();
-        read.context("reading the flow map")
+        read
     }
 
     /// True if any packet found no room in the flow map.
     fn read_interfaces(&mut self, generation: u32, batch: &mut Batch) -> Result<bool> {
         let mut map_full = false;
-        for (&ifindex, place) in &self.slots {
+        for (&ifindex, place) in &self.places {
             let per_cpu = self
                 .interfaces
                 .get(place, 0)
@@ -263,15 +282,12 @@ fn take(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map> {
         .ok_or_else(|| anyhow!("map {name} is not in the object"))
 }
 
-fn flow_map(ebpf: &mut Ebpf, name: &str) -> Result<MapData> {
+fn data(ebpf: &mut Ebpf, name: &str) -> Result<MapData> {
+    use aya::maps::Map;
     match take(ebpf, name)? {
-        aya::maps::Map::HashMap(data) => Ok(data),
-        other => Err(anyhow!("map {name} is not a hash map but {other:?}")),
+        Map::HashMap(data) | Map::Array(data) => Ok(data),
+        other => Err(anyhow!("map {name} is neither a hash map nor an array but {other:?}")),
     }
-}
-
-fn fd(map: &MapData) -> std::os::fd::BorrowedFd<'_> {
-    std::os::fd::AsFd::as_fd(map.fd())
 }
 
 fn difference(now: &InterfaceCounters, before: &InterfaceCounters) -> InterfaceCounters {

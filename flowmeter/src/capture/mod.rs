@@ -16,4 +16,5 @@ pub mod plan;
 pub mod problem;
 pub mod programs;
 pub mod replay;
+mod slots;
 pub mod table;

@@ -1,11 +1,13 @@
 //! The kernel programs, loaded: sized and set up from the configuration.
 
+use std::hash::BuildHasher as _;
+
 use anyhow::{Context as _, Result, anyhow};
 use aya::{
     Ebpf, EbpfLoader,
     maps::{LpmTrie, MapData, lpm_trie::Key},
 };
-use flowmeter_common::flow_map_entries;
+use flowmeter_common::TableSize;
 use ipnet::IpNet;
 
 use crate::{
@@ -20,9 +22,9 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("FLOWMETER_BPF_OBJECT"))
 const ALLOW: u8 = 1;
 const DENY: u8 = 2;
 
-/// Entries that each generation of the flow map has room for.
-pub const fn map_entries(capture: &Capture) -> u32 {
-    flow_map_entries(capture.max_flows)
+/// The flow table that is asked for.
+pub const fn table_size(capture: &Capture) -> TableSize {
+    TableSize::of(capture.max_flows)
 }
 
 /// Loads maps and programs; nothing is attached yet.
@@ -30,7 +32,7 @@ pub const fn map_entries(capture: &Capture) -> u32 {
 /// # Errors
 /// The kernel lacks something, the process lacks a capability, or the verifier refuses a program.
 pub fn load(capture: &Capture, features: &Features, log_level: log::LevelFilter) -> Result<Ebpf> {
-    let entries = map_entries(capture);
+    let table = table_size(capture);
     let filter_mode = match (capture.filter.allow.is_empty(), capture.filter.deny.is_empty()) {
         (true, true) => 0_u8,
         (true, false) => 1,
@@ -38,7 +40,7 @@ pub fn load(capture: &Capture, features: &Features, log_level: log::LevelFilter)
     };
     let inner = u8::from(capture.tunnels == Tunnels::Inner);
     // Wakes the agent half-way between the flows that are asked for and the last one that fits.
-    let fill_notice = u64::from(capture.max_flows).midpoint(u64::from(entries));
+    let fill_notice = u64::from(capture.max_flows).midpoint(u64::from(table.flows));
     let coarse_clock = u8::from(features.coarse_clock);
     // aya-log numbers its levels from error (1) to trace (5); programs log at trace only.
     let log_level = if log_level == log::LevelFilter::Trace {
@@ -49,8 +51,12 @@ pub fn load(capture: &Capture, features: &Features, log_level: log::LevelFilter)
     let mut ebpf = EbpfLoader::new()
         // The programs need no relocation against kernel types.
         .btf(None)
-        .map_max_entries("FLOWS_0", entries)
-        .map_max_entries("FLOWS_1", entries)
+        .map_max_entries("SLOTS", 2 * table.slots)
+        .map_max_entries("USED", 2 * table.slots / u64::BITS)
+        .map_max_entries("OVERFLOW_0", table.overflow)
+        .map_max_entries("OVERFLOW_1", table.overflow)
+        .override_global("GENERATION_SLOTS", &table.slots, true)
+        .override_global("HASH", &random(), true)
         .override_global("SAMPLING", &capture.sampling, true)
         .override_global("TUNNELS_INNER", &inner, true)
         .override_global("FILTER_MODE", &filter_mode, true)
@@ -58,9 +64,15 @@ pub fn load(capture: &Capture, features: &Features, log_level: log::LevelFilter)
         .override_global("COARSE_CLOCK", &coarse_clock, true)
         .override_global("AYA_LOG_LEVEL", &log_level, false)
         .load(OBJECT)
-        .with_context(|| format!("loading the kernel programs and a flow map of twice {entries} entries"))?;
+        .with_context(|| format!("loading the kernel programs and a flow table for twice {} flows", table.flows))?;
     fill_filter(&mut ebpf, &capture.filter)?;
     Ok(ebpf)
+}
+
+/// Drawn anew for each load: the standard library takes its hash keys from the operating system.
+fn random() -> [u64; 7] {
+    let keyed = std::hash::RandomState::new();
+    std::array::from_fn(|word| keyed.hash_one(word))
 }
 
 fn fill_filter(ebpf: &mut Ebpf, filter: &Filter) -> Result<()> {

@@ -63,7 +63,7 @@ fn try_out(features: &Features, checks: &mut Vec<Outcome>) -> Result<()> {
         NAME,
         format!("the verifier accepts {}", loaded.join(", ")),
     ));
-    let mut drain = Drain::new(&mut ebpf, programs::map_entries(&capture))?;
+    let mut drain = Drain::new(&mut ebpf, programs::table_size(&capture))?;
     let frames = frames();
     let mut packets = 0;
     let mut times = Vec::new();

@@ -23,7 +23,7 @@ pub(crate) fn loaded(capture: &Capture) -> (Ebpf, Drain) {
         }
         .unwrap_or_else(|error| panic!("{name}: {error}"));
     }
-    let drain = Drain::new(&mut ebpf, programs::map_entries(capture)).expect("the maps are there");
+    let drain = Drain::new(&mut ebpf, programs::table_size(capture)).expect("the maps are there");
     (ebpf, drain)
 }
 

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
 use aya::sys::{Stats, enable_stats};
-use flowmeter_common::flow_map_entries;
 
 use super::{
     Bench,
@@ -48,7 +47,7 @@ impl Default for Kernel {
 
 /// A map has the room that the agent's has for as many flows, and is never smaller than this here, so that one flow does
 /// not meet a map of one bucket.
-const LEAST_ENTRIES: u32 = 2048;
+const LEAST_FLOWS: u32 = 1024;
 /// Too few new flows say nothing about the cost of one.
 const LEAST_INSERTS: u32 = 10_000;
 
@@ -71,7 +70,6 @@ pub(super) fn measure(bench: &Bench, options: &Kernel) -> Result<Report> {
     let agent = Objects {
         agent: bench.workspace.bpf_object(),
         bench: bench.workspace.bench_object(),
-        own_table: bench.workspace.own_table_object(),
     };
     let mut programs = vec![
         ("empty", Kind::Empty, &agent),
@@ -82,12 +80,10 @@ pub(super) fn measure(bench: &Bench, options: &Kernel) -> Result<Report> {
             &agent,
         ),
         ("flowmeter", Kind::Agent, &agent),
-        ("flowmeter, own table", Kind::OwnTable, &agent),
     ];
     let before = options.against.as_ref().map(|object| Objects {
         agent: object.clone(),
         bench: agent.bench.clone(),
-        own_table: agent.own_table.clone(),
     });
     if let Some(before) = &before {
         programs.push(("flowmeter before", Kind::Agent, before));
@@ -112,16 +108,12 @@ pub(super) fn measure(bench: &Bench, options: &Kernel) -> Result<Report> {
                 ));
                 for (index, (name, kind, objects)) in programs.iter().enumerate() {
                     signals::check()?;
-                    // An experiment: as a TC program it needs more than the 512 bytes of stack that there are.
-                    if *kind == Kind::OwnTable && hook == Hook::Tc {
-                        continue;
-                    }
                     let mut load = Load::new(flows, options.packets);
                     load.ipv6 = ipv6;
                     load.again = true;
-                    let entries = flow_map_entries(flows).max(LEAST_ENTRIES);
+                    let room = flows.max(LEAST_FLOWS);
                     let attach = || {
-                        Meter::attach(&cable, objects, kind, hook, entries)
+                        Meter::attach(&cable, objects, kind, hook, room)
                             .with_context(|| format!("measuring {name}"))
                     };
                     let figures = figures.entry((path, flows, index)).or_default();
@@ -243,7 +235,7 @@ fn report(
     let mut ratios = Vec::new();
     let mut nanoseconds = Vec::new();
     for &(path, flows) in &keys {
-        for name in ["flowmeter", "flowmeter, own table", "flowmeter before"] {
+        for name in ["flowmeter", "flowmeter before"] {
             let Some(index) = index_of(name).filter(|&index| figures.contains_key(&(path, flows, index)))
             else {
                 continue;
@@ -311,7 +303,7 @@ fn report(
               differences are taken within a repetition. Nanoseconds are over the empty program, whose own stand in \
               its row: a known flow and a new one by the kernel's statistics of the program, the whole path by the \
               CPU time of a run without statistics, reading an entry out in wall-clock time. Every run's counts were \
-              compared with what was sent, flow by flow. Maps have room for a quarter more flows and twice as many buckets."
+              compared with what was sent, flow by flow. The reference's map has room for twice the flows."
             .to_owned(),
         tables: vec![
             Table {

@@ -5,22 +5,24 @@
 #[path = "../../../flowmeter/src/capture/bpf.rs"]
 mod bpf;
 
+#[path = "../../../flowmeter/src/capture/slots.rs"]
+mod slots;
+
 use std::{os::fd::AsFd as _, path::PathBuf, time::Instant};
 
 use anyhow::{Context, Result, ensure};
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Map, PerCpuArray, PerCpuValues},
+    maps::{Map, MapData, PerCpuArray, PerCpuValues},
     programs::{LinkOrder, Program, ProgramInfo, TcAttachType, XdpMode, tc::TcAttachOptions},
 };
 use bpf::BatchReader;
 use bytemuck::Pod;
-use flowmeter_common::{FlowCounters, FlowKey, InterfaceSlot};
+use flowmeter_common::{FlowCounters, FlowKey, InterfaceSlot, TableSize};
 
 use super::{
     generator::{Load, traffic::MAX_FLOWS},
     network::{Cable, IN},
-    own_table,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +40,6 @@ pub(super) enum Kind {
     Reference { coarse: bool },
     /// The agent's programs.
     Agent,
-    /// The agent's programs over another flow table.
-    OwnTable,
 }
 
 /// A loaded program and its maps, attached until it is dropped.
@@ -47,14 +47,13 @@ pub(super) struct Meter {
     ebpf: Ebpf,
     kind: Kind,
     program: &'static str,
-    entries: u32,
+    size: TableSize,
 }
 
 /// Where the programs are.
 pub(super) struct Objects {
     pub(super) agent: PathBuf,
     pub(super) bench: PathBuf,
-    pub(super) own_table: PathBuf,
 }
 
 /// What the kernel tells of a program.
@@ -65,50 +64,42 @@ pub(super) struct Runs {
 }
 
 impl Meter {
-    /// Loads a program for `entries` flows and attaches it to the cable.
+    /// Loads a program for `flows` and attaches it to the cable.
     pub(super) fn attach(
         cable: &Cable,
         objects: &Objects,
         kind: &Kind,
         hook: Hook,
-        entries: u32,
+        flows: u32,
     ) -> Result<Self> {
+        let size = TableSize::of(flows);
         let program = match (kind, hook) {
             (Kind::Empty, Hook::Xdp) => "empty_xdp",
             (Kind::Empty, Hook::Tc) => "empty_tc",
             (Kind::Reference { .. }, Hook::Xdp) => "reference_xdp",
             (Kind::Reference { .. }, Hook::Tc) => "reference_tc",
-            (Kind::Agent | Kind::OwnTable, Hook::Xdp) => "flowmeter_xdp",
-            (Kind::Agent | Kind::OwnTable, Hook::Tc) => "flowmeter_in",
+            (Kind::Agent, Hook::Xdp) => "flowmeter_xdp",
+            (Kind::Agent, Hook::Tc) => "flowmeter_in",
         };
         let mut ebpf = match kind {
             Kind::Empty => EbpfLoader::new().load_file(&objects.bench),
             Kind::Reference { coarse } => EbpfLoader::new()
-                .map_max_entries("REFERENCE", entries)
+                .map_max_entries("REFERENCE", 2 * flows)
                 .override_global("COARSE", &u8::from(*coarse), true)
                 .load_file(&objects.bench),
             // As the agent itself does, in flowmeter/src/capture/programs.rs.
             Kind::Agent => EbpfLoader::new()
                 .btf(None)
-                .map_max_entries("FLOWS_0", entries)
-                .map_max_entries("FLOWS_1", entries)
+                .map_max_entries("SLOTS", 2 * size.slots)
+                .map_max_entries("USED", 2 * size.slots / u64::BITS)
+                .map_max_entries("OVERFLOW_0", size.overflow)
+                .map_max_entries("OVERFLOW_1", size.overflow)
+                .override_global("GENERATION_SLOTS", &size.slots, true)
                 .override_global("AYA_LOG_LEVEL", &0_u8, false)
                 .load_file(&objects.agent),
-            Kind::OwnTable => {
-                let (slots, overflow) = own_table::sizes(entries);
-                EbpfLoader::new()
-                    .btf(None)
-                    .map_max_entries("SLOTS_0", slots)
-                    .map_max_entries("SLOTS_1", slots)
-                    .map_max_entries("OVERFLOW_0", overflow)
-                    .map_max_entries("OVERFLOW_1", overflow)
-                    .override_global("SLOTS_MASK", &(slots - 1), true)
-                    .override_global("AYA_LOG_LEVEL", &0_u8, false)
-                    .load_file(&objects.own_table)
-            }
         }
         .with_context(|| format!("loading the object with {program}"))?;
-        if matches!(kind, Kind::Agent | Kind::OwnTable) {
+        if *kind == Kind::Agent {
             add_interface(&mut ebpf, cable.meter_ifindex()?)?;
         }
         cable.meter.inside(|| attach(&mut ebpf, program))?;
@@ -116,7 +107,7 @@ impl Meter {
             ebpf,
             kind: kind.clone(),
             program,
-            entries,
+            size,
         })
     }
 
@@ -152,24 +143,32 @@ impl Meter {
             Kind::Reference { .. } => self.read::<[u8; 40], [u64; 5]>("REFERENCE", |key, counters| {
                 tally.add(key[..16].try_into().unwrap_or_default(), counters[0], counters[1]);
             })?,
-            Kind::Agent => self.read::<FlowKey, FlowCounters>("FLOWS_0", |key, counters| {
-                tally.add(key.source, counters.packets, counters.wire_bytes);
-            })?,
-            Kind::OwnTable => {
+            Kind::Agent => {
                 let mut add = |key: &FlowKey, counters: &FlowCounters| {
                     tally.add(key.source, counters.packets, counters.wire_bytes);
                 };
-                let map = match self.ebpf.map("SLOTS_0") {
-                    Some(Map::Array(map)) => map,
-                    other => anyhow::bail!("map SLOTS_0 is {other:?}"),
-                };
-                own_table::take_all(map, own_table::sizes(self.entries).0, &mut add)?;
+                let [slots, used] = [self.array("SLOTS")?, self.array("USED")?];
+                slots::take_all(
+                    slots.fd().as_fd(),
+                    used.fd().as_fd(),
+                    0,
+                    self.size.slots,
+                    |slot| add(&slot.key, &slot.counters),
+                )
+                .context("reading the slots of the flow table")?;
                 self.read::<FlowKey, FlowCounters>("OVERFLOW_0", add)?;
             }
         }
         let ns = begin.elapsed().as_nanos() as f64 / f64::from(load.flows);
         tally.finish(&format!("{:?}", self.kind))?;
         Ok(Some(ns))
+    }
+
+    fn array(&self, map: &str) -> Result<&MapData> {
+        match self.ebpf.map(map) {
+            Some(Map::Array(data)) => Ok(data),
+            other => anyhow::bail!("map {map} is {other:?}"),
+        }
     }
 
     fn read<K: Pod, V: Pod>(&self, map: &str, mut each: impl FnMut(&K, &V)) -> Result<()> {

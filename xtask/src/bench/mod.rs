@@ -5,7 +5,6 @@ mod generator;
 mod kernel;
 mod meter;
 mod network;
-mod own_table;
 mod peers;
 mod pipeline;
 mod report;
