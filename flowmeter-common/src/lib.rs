@@ -13,5 +13,5 @@ pub mod uncounted;
 
 pub use flow::{FlowCounters, FlowKey, KeyFlags, Tunnel};
 pub use parse::{Frame, Gso, Link, Packet, Sizes, parse};
-pub use table::{FlowSlot, TableSize};
+pub use table::{FlowPage, FlowSlot, TableSize};
 pub use uncounted::{Count, InterfaceCounters, InterfaceSlot, SpillCounters, SpillKey, Uncounted};

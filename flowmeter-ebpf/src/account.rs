@@ -25,8 +25,8 @@ use crate::{
     atomic::{add_u32, add_u64, fetch_add_u64, or_u32},
     frame::{Linear, Paged},
     maps::{
-        ALLOW, COARSE_CLOCK, DENY, FILL_NOTICE, FILTER, FILTER_MODE, GENERATION, INSERTED,
-        INTERFACES, NOTICES, SAMPLING, SCRATCH, SPILL, TUNNELS_INNER,
+        ALLOW, COARSE_CLOCK, DENY, FILL_NOTICE, FILTER, FILTER_MODE, GENERATION, INSERTED, INTERFACES,
+        NOTICES, SAMPLING, SCRATCH, SPILL, TUNNELS_INNER,
     },
     table::{self, E2BIG, EEXIST, Place},
 };

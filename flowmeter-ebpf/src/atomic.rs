@@ -50,8 +50,9 @@ pub(crate) unsafe fn or_u64(bits: *mut u64, value: u64) {
 #[inline(always)]
 pub(crate) unsafe fn claim_u32(word: *mut u32, from: u32, to: u32) -> u32 {
     // SAFETY: the caller vouches for the pointer; the access is atomic.
-    let (before, _) =
-        unsafe { atomic_cxchg::<u32, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(word, from, to) };
+    let (before, _) = unsafe {
+        atomic_cxchg::<u32, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(word, from, to)
+    };
     before
 }
 

@@ -7,17 +7,18 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf},
 };
-use flowmeter_common::{FlowCounters, FlowKey, FlowSlot, InterfaceSlot, SpillCounters, SpillKey};
+use flowmeter_common::{FlowCounters, FlowKey, FlowPage, InterfaceSlot, SpillCounters, SpillKey};
 
-/// The flow table ([`crate::table`]): the slots of the first generation, then those of the second. Programs count into
+/// The flow table ([`crate::table`]): the pages of the first generation, then those of the second. Programs count into
 /// one while the agent, in whose memory they lie too, reads the other; between the two lies a grace period, so that no
 /// program still holds a pointer into what is being read.
 #[map]
-pub(crate) static SLOTS: Array<FlowSlot> = Array::with_max_entries(2 * 512, BPF_F_MMAPABLE);
+pub(crate) static PAGES: Array<FlowPage> = Array::with_max_entries(2 * 16, BPF_F_MMAPABLE);
 
-/// A bit for each slot that was taken, so that the agent need not look at all of them.
+/// A bit for each slot of a page that was taken, so that the agent need not look at all of them. (An element of
+/// an array takes 8 bytes at least.)
 #[map]
-pub(crate) static USED: Array<u64> = Array::with_max_entries(2 * 512 / 64, BPF_F_MMAPABLE);
+pub(crate) static USED: Array<u64> = Array::with_max_entries(2 * 16, BPF_F_MMAPABLE);
 
 /// Flows whose slots are all taken, in each generation.
 #[map]
@@ -25,13 +26,13 @@ pub(crate) static OVERFLOW_0: HashMap<FlowKey, FlowCounters> = HashMap::with_max
 #[map]
 pub(crate) static OVERFLOW_1: HashMap<FlowKey, FlowCounters> = HashMap::with_max_entries(256, 0);
 
-/// Slots in each generation.
+/// Pages in each generation.
 #[unsafe(no_mangle)]
-pub(crate) static GENERATION_SLOTS: Global<u32> = Global::new(512);
+pub(crate) static GENERATION_PAGES: Global<u32> = Global::new(16);
 
 /// What the table's hash is keyed by; the agent draws it at random.
 #[unsafe(no_mangle)]
-pub(crate) static HASH: [Global<u64>; 7] = [const { Global::new(0x9e37_79b9_7f4a_7c15) }; 7];
+pub(crate) static HASH: [Global<u64>; 6] = [const { Global::new(0x9e37_79b9_7f4a_7c15) }; 6];
 
 /// Which of the two is written now: 0 or 1.
 #[map]

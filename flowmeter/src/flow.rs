@@ -21,7 +21,7 @@ pub struct Batch {
     pub records: Vec<FlowRecord>,
     pub interfaces: Vec<InterfaceBatch>,
     pub spill: Vec<(SpillKey, SpillCounters)>,
-    /// Entries that the flow map had room for.
+    /// Flows that surely find room in the flow map.
     pub map_capacity: u64,
     /// From the flip to the last entry read, and handed on.
     pub drain_ns: u64,

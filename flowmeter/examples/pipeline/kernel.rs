@@ -7,14 +7,12 @@ use flowmeter::{
     config::Config,
     flow::FlowRecord,
 };
-use flowmeter_common::{FlowSlot, TableSize};
+use flowmeter_common::{FlowPage, FlowSlot, TableSize};
 use nix::time::{ClockId, clock_gettime};
-
-type Slots = Array<MapData, [u8; size_of::<FlowSlot>()]>;
 
 pub(crate) struct Kernel {
     pub(crate) drain: Drain,
-    slots: Slots,
+    pages: Array<MapData, [u8; size_of::<FlowPage>()]>,
     used: Array<MapData, u64>,
     size: TableSize,
     live: u32,
@@ -28,7 +26,7 @@ impl Kernel {
         let size = programs::table_size(&config.capture);
         Ok(Self {
             drain: Drain::new(&mut ebpf, size)?,
-            slots: Slots::try_from(newest("SLOTS")?)?,
+            pages: Array::try_from(newest("PAGES")?)?,
             used: Array::try_from(newest("USED")?)?,
             size,
             live: 0,
@@ -36,29 +34,28 @@ impl Kernel {
         })
     }
 
-    /// Puts records into the generation that the next drain reads, over all of its slots.
+    /// Puts records into the generation that the next drain reads, over all of its pages and in that order.
     pub(crate) fn fill(&mut self, records: &[FlowRecord]) -> Result<()> {
-        let first = self.live * self.size.slots;
-        let records_len = u32::try_from(records.len())?;
-        anyhow::ensure!(records_len <= self.size.flows, "no room for {records_len} flows");
-        let mut used = vec![0_u64; (self.size.slots / u64::BITS) as usize];
-        for (number, record) in (0_u64..).zip(records) {
-            let slot = u32::try_from(number * u64::from(self.size.slots) / u64::from(records_len))?;
-            let flow = FlowSlot {
-                tag: u32::MAX,
-                key: record.key,
-                counters: record.counters,
-                ..FlowSlot::default()
-            };
-            self.slots
-                .set(first + slot, bytemuck::cast::<_, [u8; size_of::<FlowSlot>()]>(flow), 0)
-                .context("filling the flow table")?;
-            if let Some(word) = used.get_mut((slot / u64::BITS) as usize) {
-                *word |= 1 << (slot % u64::BITS);
+        let first = self.live * self.size.pages;
+        let each = records.len().div_ceil(self.size.pages as usize);
+        for (number, records) in (first..).zip(records.chunks(each.max(1))) {
+            let mut page = FlowPage::default();
+            let mut used = 0_u64;
+            anyhow::ensure!(records.len() <= page.len(), "no room for {each} flows a page");
+            for (slot, record) in page.iter_mut().zip(records) {
+                *slot = FlowSlot {
+                    tag: u32::MAX,
+                    key: record.key,
+                    counters: record.counters,
+                    ..FlowSlot::default()
+                };
+                used = used << 1 | 1;
             }
-        }
-        for (number, word) in (first / u64::BITS..).zip(used) {
-            self.used.set(number, word, 0).context("filling the flow table")?;
+            let page: [u8; size_of::<FlowPage>()] = bytemuck::cast(page);
+            self.pages
+                .set(number, page, 0)
+                .context("filling the flow table")?;
+            self.used.set(number, used, 0).context("filling the flow table")?;
         }
         self.live ^= 1;
         Ok(())
@@ -74,7 +71,9 @@ fn newest(name: &str) -> Result<Map> {
             id = id.max(Some(info.id()));
         }
     }
-    Ok(Map::Array(MapData::from_id(id.with_context(|| format!("no map {name}"))?)?))
+    Ok(Map::Array(MapData::from_id(
+        id.with_context(|| format!("no map {name}"))?,
+    )?))
 }
 
 pub(crate) fn monotonic_ns() -> Result<u64> {

@@ -1,4 +1,4 @@
-//! Flow records as a drain gives them: in no order, the same on every run.
+//! Flow records as a drain gives them: connections in no order, the same on every run.
 
 use flowmeter::flow::FlowRecord;
 use flowmeter_common::{
@@ -74,11 +74,15 @@ impl Traffic {
                 records.extend(answered(number, salt, start_ns, first, self.kind == Kind::New));
             }),
         }
-        // A hash map's order is no order: neither that of time nor that of addresses.
-        let count = records.len() as u64;
-        for at in (1..records.len()).rev() {
-            let with = usize::try_from(scrambled(at as u64) % count.min(at as u64 + 1)).unwrap_or(0);
-            records.swap(at, with);
+        // The order of a hash is no order, neither that of time nor that of addresses; but the directions of a connection
+        // come together, since the kernel's table keeps them in one page.
+        let directions = if self.kind == Kind::Flood { 1 } else { 2 };
+        let connections = records.len() / directions;
+        for at in (1..connections).rev() {
+            let with = usize::try_from(scrambled(at as u64) % (at as u64 + 1)).unwrap_or(0);
+            for direction in 0..directions {
+                records.swap(at * directions + direction, with * directions + direction);
+            }
         }
     }
 }

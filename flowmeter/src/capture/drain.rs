@@ -33,7 +33,7 @@ type SpillMap = HashMap<MapData, [u8; size_of::<SpillKey>()], [u8; size_of::<Spi
 
 /// The reading side of the kernel's maps.
 pub struct Drain {
-    slots: MapData,
+    pages: MapData,
     used: MapData,
     overflow: [MapData; 2],
     size: TableSize,
@@ -70,7 +70,7 @@ impl Drain {
             interfaces: PerCpuArray::try_from(take(ebpf, "INTERFACES")?)?,
             places: BTreeMap::new(),
             spill: HashMap::try_from(take(ebpf, "SPILL")?)?,
-            slots: data(ebpf, "SLOTS")?,
+            pages: data(ebpf, "PAGES")?,
             used: data(ebpf, "USED")?,
             overflow,
             size,
@@ -213,10 +213,10 @@ impl Drain {
             }
         };
         let read = slots::take_all(
-            self.slots.fd().as_fd(),
+            self.pages.fd().as_fd(),
             self.used.fd().as_fd(),
             generation,
-            self.size.slots,
+            self.size.pages,
             |slot| hand_on(&slot.key, &slot.counters),
         )
         .context("reading the slots of the flow table");
@@ -286,7 +286,9 @@ fn data(ebpf: &mut Ebpf, name: &str) -> Result<MapData> {
     use aya::maps::Map;
     match take(ebpf, name)? {
         Map::HashMap(data) | Map::Array(data) => Ok(data),
-        other => Err(anyhow!("map {name} is neither a hash map nor an array but {other:?}")),
+        other => Err(anyhow!(
+            "map {name} is neither a hash map nor an array but {other:?}"
+        )),
     }
 }
 

@@ -51,11 +51,11 @@ pub fn load(capture: &Capture, features: &Features, log_level: log::LevelFilter)
     let mut ebpf = EbpfLoader::new()
         // The programs need no relocation against kernel types.
         .btf(None)
-        .map_max_entries("SLOTS", 2 * table.slots)
-        .map_max_entries("USED", 2 * table.slots / u64::BITS)
+        .map_max_entries("PAGES", 2 * table.pages)
+        .map_max_entries("USED", 2 * table.pages)
         .map_max_entries("OVERFLOW_0", table.overflow)
         .map_max_entries("OVERFLOW_1", table.overflow)
-        .override_global("GENERATION_SLOTS", &table.slots, true)
+        .override_global("GENERATION_PAGES", &table.pages, true)
         .override_global("HASH", &random(), true)
         .override_global("SAMPLING", &capture.sampling, true)
         .override_global("TUNNELS_INNER", &inner, true)
@@ -64,13 +64,18 @@ pub fn load(capture: &Capture, features: &Features, log_level: log::LevelFilter)
         .override_global("COARSE_CLOCK", &coarse_clock, true)
         .override_global("AYA_LOG_LEVEL", &log_level, false)
         .load(OBJECT)
-        .with_context(|| format!("loading the kernel programs and a flow table for twice {} flows", table.flows))?;
+        .with_context(|| {
+            format!(
+                "loading the kernel programs and a flow table for twice {} flows",
+                table.flows
+            )
+        })?;
     fill_filter(&mut ebpf, &capture.filter)?;
     Ok(ebpf)
 }
 
 /// Drawn anew for each load: the standard library takes its hash keys from the operating system.
-fn random() -> [u64; 7] {
+fn random() -> [u64; 6] {
     let keyed = std::hash::RandomState::new();
     std::array::from_fn(|word| keyed.hash_one(word))
 }

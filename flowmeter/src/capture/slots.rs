@@ -1,48 +1,40 @@
 //! The slots of the flow table, read where the kernel programs write them.
 
-use std::{
-    io,
-    num::NonZeroUsize,
-    os::fd::BorrowedFd,
-    ptr::NonNull,
-    slice,
-};
+use std::{io, num::NonZeroUsize, os::fd::BorrowedFd, ptr::NonNull, slice};
 
 use bytemuck::Pod;
-use flowmeter_common::FlowSlot;
+use flowmeter_common::{FlowPage, FlowSlot};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
 /// Takes every flow out of the slots of one generation and hands it to `each`; programs must not be writing it.
 ///
-/// `slots` and `used`: the maps of that name; `generation`: 0 or 1; `count`: slots in each generation, a multiple of
-/// `TableSize::SLOTS`.
+/// `pages` and `used`: the maps of that name; `generation`: 0 or 1; `count`: pages in each generation, as `TableSize`
+/// has them.
 ///
 /// The memory is mapped for as long as it is read: it would count as the agent's own for all of the time.
 ///
 /// # Errors
 /// The kernel does not map the memory; then nothing was taken.
 pub(crate) fn take_all(
-    slots: BorrowedFd<'_>,
+    pages: BorrowedFd<'_>,
     used: BorrowedFd<'_>,
     generation: u32,
     count: u32,
     mut each: impl FnMut(&FlowSlot),
 ) -> io::Result<()> {
-    let count = count as usize;
-    let bits = count / u64::BITS as usize;
+    let (count, first) = (count as usize, generation as usize * count as usize);
     // The bits of both generations are a few pages at most, and may share one.
-    let mut used = Mapping::<u64>::of(used, 0, 2 * bits)?;
-    let used = used.part(generation as usize * bits, bits);
-    if used.iter().all(|word| *word == 0) {
+    let mut used = Mapping::<u64>::of(used, 0, 2 * count)?;
+    let used = used.part(first, count);
+    if used.iter().all(|bits| *bits == 0) {
         return Ok(());
     }
-    let mut slots = Mapping::<FlowSlot>::of(slots, generation as usize * count, count)?;
-    let slots = slots.part(0, count);
-    for (word, slots) in used.iter_mut().zip(slots.chunks_exact_mut(u64::BITS as usize)) {
-        while *word != 0 {
-            let bit = word.trailing_zeros();
-            *word &= *word - 1;
-            if let Some(slot) = slots.get_mut(bit as usize) {
+    let mut pages = Mapping::<FlowPage>::of(pages, first, count)?;
+    for (bits, page) in used.iter_mut().zip(pages.part(0, count)) {
+        while *bits != 0 {
+            let index = bits.trailing_zeros();
+            *bits &= *bits - 1;
+            if let Some(slot) = page.get_mut(index as usize) {
                 each(slot);
                 slot.tag = FlowSlot::FREE;
             }

@@ -90,11 +90,11 @@ impl Meter {
             // As the agent itself does, in flowmeter/src/capture/programs.rs.
             Kind::Agent => EbpfLoader::new()
                 .btf(None)
-                .map_max_entries("SLOTS", 2 * size.slots)
-                .map_max_entries("USED", 2 * size.slots / u64::BITS)
+                .map_max_entries("PAGES", 2 * size.pages)
+                .map_max_entries("USED", 2 * size.pages)
                 .map_max_entries("OVERFLOW_0", size.overflow)
                 .map_max_entries("OVERFLOW_1", size.overflow)
-                .override_global("GENERATION_SLOTS", &size.slots, true)
+                .override_global("GENERATION_PAGES", &size.pages, true)
                 .override_global("AYA_LOG_LEVEL", &0_u8, false)
                 .load_file(&objects.agent),
         }
@@ -147,12 +147,12 @@ impl Meter {
                 let mut add = |key: &FlowKey, counters: &FlowCounters| {
                     tally.add(key.source, counters.packets, counters.wire_bytes);
                 };
-                let [slots, used] = [self.array("SLOTS")?, self.array("USED")?];
+                let [pages, used] = [self.array("PAGES")?, self.array("USED")?];
                 slots::take_all(
-                    slots.fd().as_fd(),
+                    pages.fd().as_fd(),
                     used.fd().as_fd(),
                     0,
-                    self.size.slots,
+                    self.size.pages,
                     |slot| add(&slot.key, &slot.counters),
                 )
                 .context("reading the slots of the flow table")?;
