@@ -70,7 +70,7 @@ mod tests {
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
-            state >> 16 & 0xffff_ffff
+            (state >> 16) & 0xffff_ffff
         })
     }
 
@@ -83,10 +83,10 @@ mod tests {
             let mut random = random();
             let mut next = || random.next().unwrap();
             for _connection in 0..size.flows.div_ceil(2) {
-                let page = &mut pages[(next() * u64::from(size.pages) >> 32) as usize];
+                let page = &mut pages[((next() * u64::from(size.pages)) >> 32) as usize];
                 for _direction in 0..2 {
-                    let first = next() as u32;
-                    let free = |bit: &u32| *page & 1 << bit == 0;
+                    let first = u32::try_from(next()).unwrap();
+                    let free = |bit: &u32| *page & (1 << bit) == 0;
                     match (0..FlowSlot::WAYS)
                         .map(|way| first.wrapping_add(way) % 32)
                         .find(free)
