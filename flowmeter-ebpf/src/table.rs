@@ -43,8 +43,9 @@ impl Place {
         // Multiplying by an odd number spreads the sum over the upper half (Knuth, TAOCP 3, 6.4).
         let hash = (sum ^ sum >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let pages = u64::from(GENERATION_PAGES.load());
-        let page = u64::from(generation) * pages + ((hash >> 32) * pages >> 32);
-        let tag = (hash as u32 ^ source as u32) | FlowSlot::BUSY + 1;
+        let page = u64::from(generation) * pages + (((hash >> 32) * pages) >> 32);
+        // Neither free nor busy.
+        let tag = (hash as u32 ^ source as u32) | 2;
         Self(page << 32 | u64::from(tag))
     }
 

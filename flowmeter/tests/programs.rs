@@ -23,7 +23,7 @@ use flowmeter::{
     config::{Capture, Tunnels},
     flow::Batch,
 };
-use flowmeter_common::{InterfaceSlot, Link, TableSize, Uncounted};
+use flowmeter_common::{FlowPage, FlowSlot, InterfaceSlot, Link, TableSize, Uncounted};
 
 fn capture(tunnels: Tunnels) -> Capture {
     Capture {
@@ -251,4 +251,39 @@ fn cpus_that_meet_at_a_new_flow_count_each_packet_once() {
         "{} of {FLOWS} flows stood twice",
         batch.records.len() - packets.len()
     );
+}
+
+/// They stand in one page of the flow table, also where one was seen entering and the other leaving the interface, so that
+/// whoever follows connections meets the second while it still has the first at hand.
+#[test]
+fn both_directions_of_a_connection_are_read_together() {
+    if !support::root_or_skip("both_directions_of_a_connection_are_read_together") {
+        return;
+    }
+    let (ebpf, mut drain) = programs::loaded(&Capture::default());
+    let program = |name| ebpf.program(name).expect("it is in the object");
+    for port in 101..=1100 {
+        let there = frames::ethernet(0x0800, &frames::ipv4(6, &frames::tcp(port, 80, 2, &[])));
+        let mut back = frames::ethernet(0x0800, &frames::ipv4(6, &frames::tcp(80, port, 18, &[])));
+        // The addresses, which stand in octets 12 to 19 of the IP header.
+        let (source, destination) = back[14 + 12..14 + 20].split_at_mut(4);
+        source.swap_with_slice(destination);
+        programs::run(program("flowmeter_in"), &there, 1);
+        programs::run(program("flowmeter_out"), &back, 1);
+    }
+    let mut batch = Batch::default();
+    drain.drain(&mut batch).expect("draining");
+    assert_eq!(batch.records.len(), 2000);
+    let mut places: BTreeMap<u16, Vec<usize>> = BTreeMap::new();
+    for (place, record) in batch.records.iter().enumerate() {
+        let ports = [record.key.source_port, record.key.destination_port];
+        places.entry(ports[0].max(ports[1])).or_default().push(place);
+    }
+    for (port, places) in places {
+        let apart = places.last().unwrap() - places.first().unwrap();
+        assert!(
+            apart < size_of::<FlowPage>() / size_of::<FlowSlot>(),
+            "{port}: {apart} apart"
+        );
+    }
 }
