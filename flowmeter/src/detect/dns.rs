@@ -194,10 +194,11 @@ impl Dns {
         asking.bytes += bytes;
         asking.recent[0].0 += queries;
         asking.recent[0].1 += bytes;
-        asking.socket_queries = asking.socket_queries.max(contact.sent.packets / parts);
+        let socket_packets = u64::from(contact.sent.packets);
+        asking.socket_queries = asking.socket_queries.max(socket_packets / parts);
         if contact.is_udp() {
             // This slice is the socket's first.
-            asking.sockets += u64::from(contact.sent.packets == traffic.sent.packets);
+            asking.sockets += u64::from(socket_packets == traffic.sent.packets);
         }
         asking.socket_ns = asking
             .socket_ns

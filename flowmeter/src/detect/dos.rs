@@ -236,11 +236,11 @@ impl Dos {
     fn settled(&mut self, now_ns: u64, contact: &Contact, context: &mut Context<'_>) {
         let settings = &context.settings_of(contact).dos;
         let failed = contact.verdict.failed();
-        if contact.is_tcp() && !contact.fresh && contact.verdict != Verdict::Accepted {
+        if contact.is_tcp() && !contact.fresh() && contact.verdict != Verdict::Accepted {
             self.stray(now_ns, contact, context);
             return;
         }
-        if !contact.fresh || !(failed || contact.verdict == Verdict::Accepted) {
+        if !contact.fresh() || !(failed || contact.verdict == Verdict::Accepted) {
             return;
         }
         let victim = self.victims.entry(contact.target, Victim::new);
@@ -280,7 +280,7 @@ impl Dos {
         if contact.is_tcp()
             && contact.target_inside()
             && contact.verdict == Verdict::Accepted
-            && !contact.ended
+            && !contact.ended()
         {
             let held = self
                 .held

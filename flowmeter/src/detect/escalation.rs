@@ -16,7 +16,7 @@ use crate::config::detect::DetectorMode;
 
 const DAY_NS: u64 = 86_400_000_000_000;
 /// Packets either way from which a connection after a scan is more than part of it.
-const SESSION: u64 = 5;
+const SESSION: u32 = 5;
 
 /// One source, or the subnet it is in.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

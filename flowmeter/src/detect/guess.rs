@@ -92,7 +92,7 @@ impl Guess {
         // Data went both ways: a scanner that hangs up at once guesses nothing.
         let talked = contact.sent.packets >= 3 && contact.received.packets >= 3;
         if !contact.is_tcp()
-            || !contact.fresh
+            || !contact.fresh()
             || contact.verdict != Verdict::Accepted
             || !short
             || !small

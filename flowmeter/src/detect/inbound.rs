@@ -75,7 +75,7 @@ impl Inbound {
         let settings = &context.settings.of(contact.target).external_inbound;
         if settings.mode != DetectorMode::Full
             || !settings.ports.contains(&contact.port)
-            || !contact.sure
+            || !contact.sure()
             || context.settings.servers.contains(contact.target)
         {
             return;

@@ -19,7 +19,7 @@ const HOUR_NS: u64 = 3_600_000_000_000;
 /// An edge that was not used for this long is new again.
 const KEEP_NS: u64 = 30 * 24 * HOUR_NS;
 /// Packets either way from which a session was more than a knock.
-const SESSION: u64 = 4;
+const SESSION: u32 = 4;
 /// Known edges from which a host administers others.
 const ADMIN_EDGES: u32 = 5;
 /// A service that this many inside hosts use is one for everybody.
@@ -166,7 +166,7 @@ impl Lateral {
         let mover = self.movers.entry(contact.source, Mover::default);
         mover.last_ns = mover.last_ns.max(now_ns);
         // What was under way when it was first met is as old as anything that was learned.
-        if !contact.fresh || contact.start_ns < learned_ns && learned_ns > self.began_ns {
+        if !contact.fresh() || contact.start_ns < learned_ns && learned_ns > self.began_ns {
             mover.learned = mover.learned.saturating_add(1);
             return;
         }

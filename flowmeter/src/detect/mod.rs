@@ -42,8 +42,10 @@ use serde::{Deserialize, Serialize};
 
 use contact::{Contact, Contacts, Event, Seen, Verdict};
 use episode::Episodes;
+use outbound::Hints;
 use roles::Roles;
 use settings::Settings;
+use table::Hint;
 
 use crate::{
     config::{Config, Detect, detect::DetectorMode},
@@ -85,8 +87,7 @@ pub struct Usage {
 pub struct Engine {
     /// Of a batch, when each slice is looked at, and where it lies; kept for its memory.
     order: Vec<(u64, u32)>,
-    /// What is looked at next.
-    ahead: Vec<Seen>,
+    ahead: Vec<Ahead>,
     contacts: Contacts,
     watch: Watch,
     watermark_ns: u64,
@@ -241,10 +242,29 @@ impl Watch {
         self.detectors.event(time_ns, event, contact, &mut context);
     }
 
-    /// Reads what most slices ask for.
-    fn touch(&self, seen: &Seen) {
-        if seen.direction() == Direction::InternalToExternal {
-            self.detectors.outbound.touch(seen.source, seen.target);
+    /// Where that lies which most slices ask for.
+    fn hints(&self, seen: &Seen) -> Hints {
+        match seen.direction() {
+            Direction::InternalToExternal => self.detectors.outbound.hints(seen.source, seen.target),
+            _ => Hints::default(),
+        }
+    }
+}
+
+/// What is looked at next, and where that lies which it will ask for.
+#[derive(Debug)]
+struct Ahead {
+    seen: Seen,
+    contact: Hint,
+    traffic: Hints,
+}
+
+impl Ahead {
+    fn new(seen: Seen) -> Self {
+        Self {
+            seen,
+            contact: Hint::default(),
+            traffic: Hints::default(),
         }
     }
 }
@@ -264,27 +284,27 @@ impl Engine {
     /// `seed` keeps an attacker from choosing addresses that collide; findings depend on it only where a table is
     /// full.
     pub fn with_seed(config: &Config, seed: u64) -> Self {
-        let share = |percent: u64| config.detect.memory_bytes / 100 * percent;
+        let share = |per_mille: u64| config.detect.memory_bytes / 1000 * per_mille;
         Self {
             order: Vec::new(),
             ahead: Vec::with_capacity(AHEAD),
-            contacts: Contacts::new(share(34)),
+            contacts: Contacts::new(share(410)),
             watch: Watch {
                 settings: Settings::new(config),
-                roles: Roles::new(share(5)),
-                episodes: Episodes::new(share(3)),
+                roles: Roles::new(share(28)),
+                episodes: Episodes::new(share(22)),
                 detectors: Detectors {
-                    scan: scan::Scan::new(share(15), seed),
-                    dos: dos::Dos::new(share(10)),
-                    beacons: beacon::Beacons::new(share(10)),
-                    outbound: outbound::Outbound::new(share(13)),
-                    dns: dns::Dns::new(share(2)),
-                    lateral: lateral::Lateral::new(share(3)),
-                    guess: guess::Guess::new(share(1)),
-                    inbound: inbound::Inbound::new(share(1)),
-                    ports: ports::Ports::new(share(1)),
-                    escalation: escalation::Escalation::new(share(1)),
-                    thresholds: threshold::Thresholds::new(share(1)),
+                    scan: scan::Scan::new(share(85), seed),
+                    dos: dos::Dos::new(share(55)),
+                    beacons: beacon::Beacons::new(share(60)),
+                    outbound: outbound::Outbound::new(share(300)),
+                    dns: dns::Dns::new(share(8)),
+                    lateral: lateral::Lateral::new(share(15)),
+                    guess: guess::Guess::new(share(4)),
+                    inbound: inbound::Inbound::new(share(3)),
+                    ports: ports::Ports::new(share(3)),
+                    escalation: escalation::Escalation::new(share(4)),
+                    thresholds: threshold::Thresholds::new(share(3)),
                 },
             },
             watermark_ns: 0,
@@ -342,16 +362,25 @@ impl Engine {
             ahead.extend(indices.iter().filter_map(|(_, index)| {
                 let slice = slice(*index)?;
                 let (direction, unicast) = perimeter(slice);
-                Some(Seen::new(slice, direction, unicast))
+                Some(Ahead::new(Seen::new(slice, direction, unicast)))
             }));
-            for seen in &*ahead {
-                contacts.touch(seen);
-                watch.touch(seen);
+            for next in &mut *ahead {
+                next.contact = contacts.hint(&next.seen);
+                next.traffic = watch.hints(&next.seen);
             }
-            for seen in &*ahead {
-                contacts.take(seen, &mut |time_ns, event, contact, one_sided| {
-                    watch.event(time_ns, &event, contact, one_sided);
-                });
+            for next in &*ahead {
+                contacts.touch(next.contact);
+                watch.detectors.outbound.touch(next.traffic);
+            }
+            for next in &*ahead {
+                watch.detectors.outbound.expect(next.traffic);
+                contacts.take(
+                    &next.seen,
+                    next.contact,
+                    &mut |time_ns, event, contact, one_sided| {
+                        watch.event(time_ns, &event, contact, one_sided);
+                    },
+                );
             }
         }
     }
@@ -393,6 +422,7 @@ impl Engine {
         self.watch.episodes.tick(&self.watch.settings, self.watermark_ns);
         if self.watermark_ns >= self.next_tick_ns {
             self.next_tick_ns = self.watermark_ns.saturating_add(TICK_NS);
+            self.contacts.tick();
             self.watch.detectors.tick(self.watermark_ns);
         }
     }

@@ -1,6 +1,6 @@
 //! `high_outbound_bytes`: more sent outside than this host usually does, counted while it is being sent.
 
-use std::{hint::black_box, net::IpAddr};
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ use super::{
     beacon::Beacons,
     contact::{Contact, Event, Traffic},
     episode::Subject,
-    table::{Entry, Table},
+    table::{Entry, Hint, Key as _, Table},
 };
 use crate::{config::detect::DetectorMode, enrich::Direction};
 
@@ -27,67 +27,25 @@ const LEAST_HOURS: usize = 12;
 #[repr(C)]
 struct Volume {
     last_ns: u64,
-    /// Since the epoch.
-    slot: u32,
     /// On the day of `slot` and the day before: a slow trickle adds up.
     day_sent: [u64; 2],
     day_received: [u64; 2],
-    hour: Hour,
+    /// Bytes sent and received in the newest twelve slots.
+    hour: [[u32; 2]; 12],
     first_ns: u64,
+    /// What few have.
+    rare: Option<Box<Rare>>,
+    /// Since the epoch.
+    slot: u32,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Rare {
+    /// Of the bytes in a slot, what 32 bits have no room for.
+    high: [[u32; 2]; 12],
     /// The most that was too much, today and on any day before.
     peak: u64,
     peak_before: u64,
-}
-
-/// Bytes sent and received in the newest twelve slots.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Hour {
-    low: [[u32; 2]; 12],
-    /// What 32 bits have no room for, which few need.
-    high: Option<Box<[[u32; 2]; 12]>>,
-}
-
-impl Hour {
-    fn clear(&mut self, place: usize) {
-        for words in [Some(&mut self.low), self.high.as_deref_mut()] {
-            if let Some(slot) = words.and_then(|words| words.get_mut(place)) {
-                *slot = [0; 2];
-            }
-        }
-    }
-
-    fn add(&mut self, place: usize, bytes: [u64; 2]) {
-        let Some(low) = self.low.get_mut(place) else {
-            return;
-        };
-        let mut carry = [0; 2];
-        for ((low, bytes), carry) in low.iter_mut().zip(bytes).zip(&mut carry) {
-            let sum = bytes.saturating_add((*low).into());
-            (*low, *carry) = (halves(sum).1, halves(sum).0);
-        }
-        if carry != [0; 2]
-            && let Some(high) = self.high.get_or_insert_default().get_mut(place)
-        {
-            for (high, carry) in high.iter_mut().zip(carry) {
-                *high = high.saturating_add(carry);
-            }
-        }
-    }
-
-    /// Sent and received.
-    fn sums(&self) -> [u64; 2] {
-        let sum = |words: &[[u32; 2]; 12], which: usize| -> u64 {
-            words
-                .iter()
-                .filter_map(|slot| slot.get(which))
-                .map(|word| u64::from(*word))
-                .sum()
-        };
-        [0, 1].map(|which| {
-            let high = self.high.as_deref().map_or(0, |high| sum(high, which));
-            (high << 32).saturating_add(sum(&self.low, which))
-        })
-    }
 }
 
 /// High and low.
@@ -113,23 +71,68 @@ impl Volume {
         let slot = u32::try_from(time_ns / SLOT_NS).unwrap_or(u32::MAX);
         let place = |slot: u32| usize::try_from(slot % 12).unwrap_or(0);
         if slot > self.slot {
-            (self.slot + 1..=slot.min(self.slot.saturating_add(12)))
-                .for_each(|slot| self.hour.clear(place(slot)));
+            (self.slot + 1..=slot.min(self.slot.saturating_add(12))).for_each(|slot| self.clear(place(slot)));
             let (day, before) = (slot / SLOTS_OF_A_DAY, self.slot / SLOTS_OF_A_DAY);
             if day > before {
                 let yesterday = |now: u64| if day == before + 1 { now } else { 0 };
                 self.day_sent = [0, yesterday(self.day_sent[0])];
                 self.day_received = [0, yesterday(self.day_received[0])];
-                self.peak_before = self.peak_before.max(std::mem::take(&mut self.peak));
+                if let Some(rare) = &mut self.rare {
+                    rare.peak_before = rare.peak_before.max(std::mem::take(&mut rare.peak));
+                }
             }
             self.slot = slot;
         }
         if slot.saturating_add(12) > self.slot {
-            self.hour
-                .add(place(slot), [traffic.sent.bytes, traffic.received.bytes]);
+            self.carry(place(slot), [traffic.sent.bytes, traffic.received.bytes]);
         }
         self.day_sent[0] = self.day_sent[0].saturating_add(traffic.sent.bytes);
         self.day_received[0] = self.day_received[0].saturating_add(traffic.received.bytes);
+    }
+}
+
+/// The sliding hour.
+impl Volume {
+    fn clear(&mut self, place: usize) {
+        let high = self.rare.as_deref_mut().map(|rare| &mut rare.high);
+        for words in [Some(&mut self.hour), high] {
+            if let Some(slot) = words.and_then(|words| words.get_mut(place)) {
+                *slot = [0; 2];
+            }
+        }
+    }
+
+    fn carry(&mut self, place: usize, bytes: [u64; 2]) {
+        let Some(low) = self.hour.get_mut(place) else {
+            return;
+        };
+        let mut carry = [0; 2];
+        for ((low, bytes), carry) in low.iter_mut().zip(bytes).zip(&mut carry) {
+            let sum = bytes.saturating_add((*low).into());
+            (*low, *carry) = (halves(sum).1, halves(sum).0);
+        }
+        if carry != [0; 2]
+            && let Some(high) = self.rare.get_or_insert_default().high.get_mut(place)
+        {
+            for (high, carry) in high.iter_mut().zip(carry) {
+                *high = high.saturating_add(carry);
+            }
+        }
+    }
+
+    /// Bytes sent and received within it.
+    fn sums(&self) -> [u64; 2] {
+        let sum = |words: &[[u32; 2]; 12], which: usize| -> u64 {
+            words
+                .iter()
+                .filter_map(|slot| slot.get(which))
+                .map(|word| u64::from(*word))
+                .sum()
+        };
+        [0, 1].map(|which| {
+            let high = self.rare.as_deref().map_or(0, |rare| sum(&rare.high, which));
+            (high << 32).saturating_add(sum(&self.hour, which))
+        })
     }
 }
 
@@ -197,8 +200,19 @@ impl Usual {
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Outbound {
-    volumes: Table<(IpAddr, IpAddr), Volume>,
+    /// By host and outside network.
+    volumes: Table<(IpAddr, u64), Volume>,
     hosts: Table<IpAddr, Usual>,
+    /// Of what is asked for next.
+    #[serde(skip)]
+    next: Hints,
+}
+
+/// Where that lies, most likely, which a slice of traffic asks for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Hints {
+    host: Hint,
+    volume: Hint,
 }
 
 /// An outside network: services spread over neighbouring addresses.
@@ -215,11 +229,19 @@ pub(super) fn network(ip: IpAddr) -> IpAddr {
     }
 }
 
+/// A network in one word. The upper half of a /48 ends with 16 bits of nothing, the lower half is empty; a /24 is told
+/// by the lowest bit.
+fn word(network: IpAddr) -> u64 {
+    let (high, low) = network.packed();
+    high | low | u64::from(network.is_ipv4())
+}
+
 impl Outbound {
     pub(super) fn new(bytes: u64) -> Self {
         Self {
-            volumes: Table::with_bytes(bytes / 3 * 2, 0),
-            hosts: Table::with_bytes(bytes / 3, 8 * HOURS),
+            volumes: Table::with_bytes(bytes / 7 * 6, 0),
+            hosts: Table::with_bytes(bytes / 7, 8 * HOURS),
+            next: Hints::default(),
         }
     }
 
@@ -236,12 +258,24 @@ impl Outbound {
         )
     }
 
-    /// Reads what a slice of traffic will ask for, so that it is in the cache by then.
-    pub(super) fn touch(&self, source: IpAddr, target: IpAddr) {
-        self.hosts.touch(&source);
-        if let Some(volume) = self.volumes.get(&(source, network(target))) {
-            black_box((volume.day_received, volume.hour.low));
+    /// Where that lies which a slice of traffic will ask for.
+    pub(super) fn hints(&self, source: IpAddr, target: IpAddr) -> Hints {
+        Hints {
+            host: self.hosts.hint(&source),
+            volume: self.volumes.hint(&(source, word(network(target)))),
         }
+    }
+
+    /// Reads it, so that it is in the cache by then.
+    pub(super) fn touch(&self, hints: Hints) {
+        self.hosts.touch(hints.host, |usual| (usual.hour, usual.last_ns));
+        self.volumes
+            .touch(hints.volume, |volume| (volume.last_ns, volume.hour));
+    }
+
+    /// It is asked for next.
+    pub(super) fn expect(&mut self, hints: Hints) {
+        self.next = hints;
     }
 
     pub(super) fn tick(&mut self, now_ns: u64) {
@@ -269,10 +303,13 @@ impl Outbound {
         if settings.mode != DetectorMode::Full {
             return;
         }
-        let usual = self.hosts.entry(contact.source, Usual::default);
+        let usual = self
+            .hosts
+            .entry_at(self.next.host, contact.source, Usual::default);
         usual.add(traffic);
-        let key = (contact.source, network(contact.target));
-        let volume = self.volumes.entry(key, || Volume {
+        let network = network(contact.target);
+        let key = (contact.source, word(network));
+        let volume = self.volumes.entry_at(self.next.volume, key, || Volume {
             first_ns: traffic.first_ns,
             ..Volume::default()
         });
@@ -282,7 +319,7 @@ impl Outbound {
         if day < settings.hour_bytes.min(settings.day_bytes) {
             return;
         }
-        let [hour, hour_received] = volume.hour.sums();
+        let [hour, hour_received] = volume.sums();
         let day_received: u64 = volume.day_received.iter().sum();
         let ratio = u64::from(settings.ratio);
         let by_hour = hour >= settings.hour_bytes && hour >= ratio.saturating_mul(hour_received);
@@ -306,14 +343,15 @@ impl Outbound {
         }
         let beaconing = beacons.regular(&(contact.source, contact.target, contact.port, contact.protocol));
         let magnitude = if by_hour { hour } else { day };
-        volume.peak = volume.peak.max(magnitude);
+        let rare = volume.rare.get_or_insert_default();
+        rare.peak = rare.peak.max(magnitude);
         // What went there on a day before was told then: a backup every night is one finding, unless it doubles. The
         // sum of a day is that of two.
-        let known = hour < volume.peak_before.saturating_mul(2) && day < volume.peak_before.saturating_mul(3);
+        let known = hour < rare.peak_before.saturating_mul(2) && day < rare.peak_before.saturating_mul(3);
         let subject = Subject {
             tag: Tag::OutboundBytes,
             source: Some(contact.source),
-            target: Some(key.1),
+            target: Some(network),
             port: None,
             kind: 0,
         };
@@ -518,7 +556,7 @@ mod tests {
                 first_ns: time_ns,
                 last_ns: time_ns,
             });
-            volume.hour.sums()
+            volume.sums()
         };
         assert_eq!(send(1, 4_294_967_295), [4_294_967_295, 7]);
         assert_eq!(send(2, 4_294_967_295), [8_589_934_590, 14]);

@@ -107,7 +107,7 @@ impl Ports {
             || contact.direction() != Direction::InternalToExternal
             || !contact.is_tcp()
             || !contact.unicast
-            || !contact.fresh
+            || !contact.fresh()
             || contact.verdict != Verdict::Accepted
             || !contact.asked()
         {

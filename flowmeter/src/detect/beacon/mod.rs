@@ -150,7 +150,7 @@ impl Beacons {
         }
         let pair = (contact.source, contact.target, contact.port, contact.protocol);
         match event {
-            Event::Opened if contact.fresh || !contact.asked() => {
+            Event::Opened if contact.fresh() || !contact.asked() => {
                 let tested = self.sources.entry(contact.source, Tested::default);
                 tested.destinations |= 1 << (hash(7, &contact.target) % 128);
                 tested.last_ns = tested.last_ns.max(contact.start_ns);

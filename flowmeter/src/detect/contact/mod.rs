@@ -1,19 +1,15 @@
 //! Connections as detectors see them: slices put together, with an outcome that is final as far as one can be.
 
 mod due;
+mod kept;
 mod seen;
 
-use std::net::IpAddr;
-
-use flowmeter_common::flow::{protocol, tcp_flags};
 use serde::{Deserialize, Serialize};
 
-use super::table::{Entry, Table};
-use crate::{
-    enrich::Direction,
-    flow::{EndReason, InitiatorBasis, Outcome},
-};
+use super::table::{Hint, Table};
+use crate::flow::{EndReason, InitiatorBasis};
 use due::Due;
+pub(super) use kept::{Contact, Verdict};
 pub(super) use seen::{Seen, is_host, order, time_ns};
 
 /// How long an attempt may wait for its answer: the first SYN and one retransmission (RFC 6298: 1 s, then 2 s).
@@ -23,189 +19,11 @@ const GRACE_NS: u64 = 3_000_000_000;
 /// interval shows as one connection and another as several.
 const RETRY_NS: u64 = 60_000_000_000;
 
-/// What is known of an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(super) enum Verdict {
-    /// There may be an answer yet.
-    Pending,
-    /// Both ends took part, or the initiator went on as if.
-    Accepted,
-    /// RST, or nothing came back.
-    Refused,
-    Unanswered,
-    /// What no connection starts with: FIN, NULL, Xmas, an ACK that is reset, a handshake left half open.
-    Probe,
-    /// Of traffic that was under way, or seen from one side, nothing can be said.
-    Unknown,
-}
-
-impl Verdict {
-    pub(super) const fn failed(self) -> bool {
-        matches!(self, Self::Refused | Self::Unanswered | Self::Probe)
-    }
-}
-
-/// One connection.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Contact {
-    pub(super) source: IpAddr,
-    pub(super) target: IpAddr,
-    pub(super) source_port: u16,
-    /// The target's; for ICMP the type.
-    pub(super) port: u16,
-    pub(super) protocol: u8,
-    direction: u8,
-    /// The target is one host that can be attacked: no multicast, broadcast, loopback or link-local address.
-    pub(super) unicast: bool,
-    /// How sure it is which end opened it.
-    pub(super) sure: bool,
-    ifindex: u32,
-    pub(super) start_ns: u64,
-    pub(super) last_ns: u64,
-    pub(super) sent: Sum,
-    pub(super) received: Sum,
-    /// Union of the TCP flags that the source sent, and of those that came back.
-    pub(super) sent_flags: u8,
-    pub(super) received_flags: u8,
-    first_flags: u8,
-    pub(super) verdict: Verdict,
-    /// Its start was in sight (else it was under way when it was first met).
-    pub(super) fresh: bool,
-    /// The target answered a TCP handshake.
-    pub(super) open: bool,
-    pub(super) ended: bool,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What a slice carried one way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sum {
     pub(super) packets: u64,
     pub(super) bytes: u64,
-}
-
-impl Sum {
-    fn add(&mut self, other: Self) {
-        self.packets = self.packets.saturating_add(other.packets);
-        self.bytes = self.bytes.saturating_add(other.bytes);
-    }
-}
-
-fn direction(number: u8) -> Direction {
-    match number {
-        0 => Direction::InternalToInternal,
-        1 => Direction::InternalToExternal,
-        2 => Direction::ExternalToInternal,
-        _ => Direction::ExternalToExternal,
-    }
-}
-
-impl Contact {
-    pub(super) fn direction(&self) -> Direction {
-        direction(self.direction)
-    }
-
-    /// Something of what the source sent was seen.
-    pub(super) fn asked(&self) -> bool {
-        self.sent.packets > 0
-    }
-
-    pub(super) fn is_tcp(&self) -> bool {
-        self.protocol == protocol::TCP
-    }
-
-    pub(super) fn is_udp(&self) -> bool {
-        self.protocol == protocol::UDP
-    }
-
-    pub(super) fn is_echo(&self) -> bool {
-        (self.protocol == protocol::ICMP && self.port == 8)
-            || (self.protocol == protocol::ICMPV6 && self.port == 128)
-    }
-
-    pub(super) fn source_inside(&self) -> bool {
-        matches!(
-            self.direction(),
-            Direction::InternalToInternal | Direction::InternalToExternal
-        )
-    }
-
-    pub(super) fn target_inside(&self) -> bool {
-        matches!(
-            self.direction(),
-            Direction::InternalToInternal | Direction::ExternalToInternal
-        )
-    }
-
-    /// FIN, NULL or Xmas: a first packet that opens nothing.
-    pub(super) fn stealth(&self) -> bool {
-        self.is_tcp()
-            && self.asked()
-            && self.first_flags & (tcp_flags::SYN | tcp_flags::ACK | tcp_flags::RST) == 0
-            && self.sent_flags & tcp_flags::ACK == 0
-    }
-
-    /// What stands now, given all that was seen. `late`: no answer is waited for any longer. `flags_known`: this
-    /// capture has TCP flags at all.
-    fn judge(&self, outcome: Outcome, late: bool, flags_known: bool) -> Verdict {
-        use tcp_flags::{ACK, FIN, PSH, RST, SYN};
-        let unless_late = |verdict| if late { verdict } else { Verdict::Pending };
-        if !self.is_tcp() {
-            return match outcome {
-                Outcome::Accepted if self.received.packets > 0 && self.asked() => Verdict::Accepted,
-                Outcome::Accepted => Verdict::Unknown,
-                _ if self.is_udp() || self.is_echo() => unless_late(Verdict::Unanswered),
-                _ => Verdict::Unknown,
-            };
-        }
-        if !self.asked() {
-            // Only answers are in sight. They show a service, but not who asked for what.
-            return match outcome {
-                Outcome::Accepted => Verdict::Accepted,
-                _ => Verdict::Unknown,
-            };
-        }
-        let opened = self.sent_flags & SYN != 0;
-        match outcome {
-            Outcome::Accepted => Verdict::Accepted,
-            Outcome::Refused if opened || self.sent_flags == 0 => Verdict::Refused,
-            Outcome::Refused if self.stealth() => Verdict::Probe,
-            // One bare ACK that is reset; a connection that its peer forgot sends data or repeats itself.
-            Outcome::Refused
-                if self.sent_flags & (PSH | FIN | RST) == 0
-                    && self.sent.packets <= 2
-                    && self.port < 32_768 =>
-            {
-                Verdict::Probe
-            }
-            Outcome::Refused => Verdict::Unknown,
-            Outcome::HalfOpen if self.sent_flags & RST != 0 => Verdict::Probe,
-            Outcome::HalfOpen => unless_late(Verdict::Probe),
-            // One side of a connection that goes on.
-            Outcome::Unanswered if opened && self.sent_flags & ACK != 0 => Verdict::Accepted,
-            Outcome::Unanswered if opened => unless_late(Verdict::Unanswered),
-            Outcome::Unanswered if self.stealth() && flags_known && self.sent_flags == 0 => {
-                unless_late(Verdict::Probe)
-            }
-            Outcome::Unanswered if self.stealth() && self.sent_flags != 0 => unless_late(Verdict::Probe),
-            Outcome::Unanswered if self.sent_flags == 0 => unless_late(Verdict::Unanswered),
-            Outcome::Unanswered => Verdict::Unknown,
-        }
-    }
-}
-
-impl Entry for Contact {
-    fn suspicion(&self) -> u32 {
-        // What has failed is decided; what runs is still being counted.
-        match (self.ended, self.verdict) {
-            (true, _) => 0,
-            (_, verdict) if verdict.failed() => 1,
-            (_, Verdict::Pending | Verdict::Unknown) => 2,
-            _ => 3,
-        }
-    }
-
-    fn last_ns(&self) -> u64 {
-        self.last_ns
-    }
 }
 
 /// What happens to a connection, in the order of event time.
@@ -235,6 +53,9 @@ pub(super) struct Traffic {
 pub(super) struct Contacts {
     table: Table<u64, Contact>,
     outcomes: Outcomes,
+    /// What both may take.
+    #[serde(skip)]
+    bytes: usize,
 }
 
 /// What is not of one connection alone.
@@ -253,9 +74,9 @@ struct Outcomes {
 impl Contacts {
     pub(super) fn new(bytes: u64) -> Self {
         Self {
-            // Each may stand in both queues, which grow by doubling.
-            table: Table::with_bytes(bytes, 4 * size_of::<(u64, u64)>()),
+            table: Table::with_bytes(bytes, 0),
             outcomes: Outcomes::default(),
+            bytes: usize::try_from(bytes).unwrap_or(usize::MAX),
         }
     }
 
@@ -265,19 +86,34 @@ impl Contacts {
     }
 
     pub(super) fn usage(&self) -> (usize, usize, u64) {
-        (self.table.len(), self.table.capacity(), self.table.evicted())
+        (self.table.len(), self.capacity(), self.table.evicted())
+    }
+
+    /// Connections that there is room for beside what waits for its time: more of that, fewer connections.
+    fn capacity(&self) -> usize {
+        self.bytes.saturating_sub(self.outcomes.bytes()) / Table::<u64, Contact>::ENTRY_BYTES
+    }
+
+    pub(super) fn hint(&self, seen: &Seen) -> Hint {
+        self.table.hint(&seen.contact)
     }
 
     /// Reads a slice's connection ahead of [`Contacts::take`].
-    pub(super) fn touch(&self, seen: &Seen) {
-        self.table.touch(&seen.contact);
+    pub(super) fn touch(&self, hint: Hint) {
+        self.table
+            .touch(hint, |contact| (contact.last_ns, contact.verdict));
     }
 
     /// Takes a slice and tells what it makes happen, after what time alone has made happen before it.
-    pub(super) fn take(&mut self, seen: &Seen, tell: &mut impl FnMut(u64, Event, &Contact, bool)) {
+    pub(super) fn take(
+        &mut self,
+        seen: &Seen,
+        hint: Hint,
+        tell: &mut impl FnMut(u64, Event, &Contact, bool),
+    ) {
         self.pass(seen.time_ns, tell);
         self.outcomes.flags_known |= seen.sent_flags | seen.received_flags != 0;
-        let (key, over) = match self.table.get_mut(&seen.contact) {
+        let (key, over) = match self.table.get_mut_at(hint, &seen.contact) {
             Some(contact) if seen.goes_on_with(contact) => {
                 let over = self.outcomes.take(contact, seen, Met::Known, tell);
                 (seen.contact, over)
@@ -302,12 +138,16 @@ impl Contacts {
     /// The first slice of a connection, in the place of what stood under `old`.
     fn begin(&mut self, old: u64, seen: &Seen, tell: &mut impl FnMut(u64, Event, &Contact, bool)) -> bool {
         if let Some(old) = self.table.remove(&old)
-            && !old.ended
+            && !old.ended()
         {
             tell(old.last_ns, Event::Closed, &old, self.outcomes.one_sided());
         }
         if !seen.traffic() {
             return false;
+        }
+        if self.table.len() >= self.capacity() {
+            self.table.evict();
+            self.outcomes.retain(|key| self.table.contains(&key));
         }
         let contact = self.table.entry(seen.contact, || Contact::new(seen));
         self.outcomes.take(contact, seen, Met::First, tell)
@@ -338,14 +178,20 @@ impl Contacts {
         }
         while let Some((_, key)) = outcomes.forgetting.pop(now_ns) {
             if let Some(contact) = self.table.get(&key)
-                && (contact.ended || contact.verdict.failed())
+                && (contact.ended() || contact.verdict.failed())
                 && contact.last_ns.saturating_add(RETRY_NS) <= now_ns
                 && let Some(contact) = self.table.remove(&key)
-                && !contact.ended
+                && !contact.ended()
             {
                 tell(contact.last_ns, Event::Closed, &contact, one_sided);
             }
         }
+    }
+
+    /// Gives back the room that a storm took.
+    pub(super) fn tick(&mut self) {
+        self.outcomes.waiting.shrink();
+        self.outcomes.forgetting.shrink();
     }
 }
 
@@ -359,6 +205,15 @@ enum Met {
 }
 
 impl Outcomes {
+    fn bytes(&self) -> usize {
+        self.waiting.bytes() + self.forgetting.bytes()
+    }
+
+    fn retain(&mut self, keep: impl Fn(u64) -> bool) {
+        self.waiting.retain(&keep);
+        self.forgetting.retain(&keep);
+    }
+
     /// Almost nothing was ever answered: it is the capture that sees one side, not the network that is dead.
     fn one_sided(&self) -> bool {
         self.settled >= 20 && self.answered * 20 < self.settled
@@ -389,11 +244,10 @@ impl Outcomes {
             contact.received_flags |= seen.received_flags;
         }
         contact.last_ns = contact.last_ns.max(seen.last_ns);
-        contact.open |=
-            contact.received_flags & (tcp_flags::SYN | tcp_flags::ACK) == tcp_flags::SYN | tcp_flags::ACK;
         if met == Met::First {
             tell(contact.start_ns, Event::Opened, contact, one_sided);
         }
+        let mut forget = false;
         if seen.traffic() {
             let traffic = Traffic {
                 sent,
@@ -417,30 +271,28 @@ impl Outcomes {
                 }
                 self.answered += u64::from(contact.asked() && contact.received.packets > 0);
                 contact.verdict = now;
-                contact.ended = false;
+                contact.set_ended(false);
                 tell(seen.time_ns, Event::Settled, contact, one_sided);
-                if now.failed() {
-                    self.forgetting
-                        .push(contact.last_ns.saturating_add(RETRY_NS), key);
-                }
+                forget = now.failed();
             } else if contact.verdict == Verdict::Pending && met == Met::First {
                 self.waiting.push(contact.start_ns.saturating_add(GRACE_NS), key);
             }
             tell(seen.last_ns, Event::Traffic(traffic), contact, one_sided);
         }
-        if seen.end.is_none() || seen.end == Some(EndReason::ActiveTimeout) || contact.ended {
-            return false;
+        let mut over = false;
+        if !matches!(seen.end, None | Some(EndReason::ActiveTimeout)) && !contact.ended() {
+            if contact.verdict == Verdict::Pending {
+                contact.settle_late(flags_known);
+                tell(seen.last_ns, Event::Settled, contact, one_sided);
+            }
+            contact.set_ended(true);
+            tell(contact.last_ns, Event::Closed, contact, one_sided);
+            // Nobody tries again what was answered and closed; stragglers open nothing. What was ended by us goes on,
+            // perhaps.
+            over = contact.verdict == Verdict::Accepted && seen.end == Some(EndReason::EndOfFlowDetected);
+            forget |= !over;
         }
-        if contact.verdict == Verdict::Pending {
-            contact.settle_late(flags_known);
-            tell(seen.last_ns, Event::Settled, contact, one_sided);
-        }
-        contact.ended = true;
-        tell(contact.last_ns, Event::Closed, contact, one_sided);
-        // Nobody tries again what was answered and closed; stragglers open nothing. What was ended by us goes on,
-        // perhaps.
-        let over = contact.verdict == Verdict::Accepted && seen.end == Some(EndReason::EndOfFlowDetected);
-        if !over {
+        if forget {
             self.forgetting
                 .push(contact.last_ns.saturating_add(RETRY_NS), key);
         }
@@ -448,40 +300,79 @@ impl Outcomes {
     }
 }
 
-impl Contact {
-    fn new(seen: &Seen) -> Self {
-        Self {
-            source: seen.source,
-            target: seen.target,
-            source_port: seen.source_port,
-            port: seen.port,
-            protocol: seen.protocol,
-            direction: seen.direction,
-            unicast: seen.unicast,
-            sure: seen.basis <= InitiatorBasis::Port,
-            ifindex: seen.ifindex,
-            start_ns: seen.start_ns,
-            last_ns: seen.last_ns,
-            sent: Sum::default(),
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use flowmeter_common::flow::{protocol::TCP, tcp_flags::SYN};
+
+    use super::*;
+    use crate::flow::Outcome;
+
+    /// One SYN from a source of its own.
+    fn syn(number: u32, time_ns: u64) -> Seen {
+        Seen {
+            time_ns,
+            contact: u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15),
+            reverse: 0,
+            source: IpAddr::V4(Ipv4Addr::from(0x2000_0000 | number)),
+            target: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 80)),
+            source_port: 1024,
+            port: 80,
+            protocol: TCP,
+            direction: 2,
+            unicast: true,
+            basis: InitiatorBasis::TcpFlags,
+            outcome: Outcome::Unanswered,
+            ifindex: 2,
+            start_ns: time_ns,
+            first_ns: time_ns,
+            last_ns: time_ns,
+            sent: Sum {
+                packets: 1,
+                bytes: 40,
+            },
             received: Sum::default(),
-            sent_flags: 0,
+            sent_flags: SYN,
             received_flags: 0,
-            first_flags: seen.first_flags,
-            verdict: Verdict::Pending,
-            fresh: seen.first_ns == seen.start_ns && (seen.protocol != protocol::TCP || seen.opens()),
-            open: false,
-            ended: false,
+            first_flags: SYN,
+            end: None,
         }
     }
 
-    fn settle_late(&mut self, flags_known: bool) {
-        let outcome = if self.received.packets == 0 {
-            Outcome::Unanswered
-        } else if self.is_tcp() {
-            Outcome::HalfOpen
-        } else {
-            Outcome::Accepted
+    #[test]
+    fn what_waits_for_an_answer_and_what_it_waits_in_stay_within_the_share() {
+        const BYTES: usize = 200_000;
+        let mut contacts = Contacts::new(BYTES as u64);
+        let alone = contacts.capacity();
+        let taken = |contacts: &Contacts| {
+            contacts.table.len() * Table::<u64, Contact>::ENTRY_BYTES + contacts.outcomes.bytes()
         };
-        self.verdict = self.judge(outcome, true, flags_known);
+        for number in 0..20_000 {
+            // All within the time in which an answer may come.
+            let seen = syn(number, 1_000_000_000 + u64::from(number) * 1000);
+            contacts.take(&seen, Hint::default(), &mut |_, _, _, _| {});
+            assert!(taken(&contacts) <= BYTES + 200, "{number}: {}", taken(&contacts));
+        }
+        let (used, capacity, evicted) = contacts.usage();
+        assert!(
+            used * 8 >= capacity * 7 && capacity < alone,
+            "{used} of {capacity}"
+        );
+        assert_eq!(evicted + used as u64, 20_000);
+        // Each that is still there gets its verdict, and no other.
+        let mut settled = 0;
+        contacts.pass(u64::MAX, &mut |_, event, contact, _| {
+            settled += usize::from(matches!(event, Event::Settled));
+            assert_eq!(contact.verdict, Verdict::Unanswered);
+        });
+        assert_eq!((settled, contacts.usage().0), (used, 0));
+        assert_eq!(contacts.capacity(), alone);
+    }
+
+    #[test]
+    fn half_a_million_connections_have_room_by_default() {
+        let share = crate::config::Detect::default().memory_bytes / 1000 * 410;
+        assert!(Contacts::new(share).capacity() >= 500_000);
     }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use flowmeter_common::flow::{protocol, tcp_flags};
 
-use super::{Contact, RETRY_NS, Sum, direction};
+use super::{Contact, RETRY_NS, Sum, kept::direction};
 use crate::{
     detect::{sketch::hash, table::Key as _},
     enrich::Direction,

@@ -90,13 +90,13 @@ impl Scan {
             Verdict::Refused => Kind::Refused,
             Verdict::Unanswered => Kind::Unanswered,
             Verdict::Probe if contact.stealth() => Kind::Stealth,
-            Verdict::Probe if contact.open => Kind::HalfOpen,
+            Verdict::Probe if contact.open() => Kind::HalfOpen,
             Verdict::Probe => Kind::AckProbe,
             Verdict::Accepted if contact.asked() => Kind::Accepted,
             _ => return,
         };
         let target = Target::of(contact, kind);
-        if kind == Kind::Accepted && !contact.fresh {
+        if kind == Kind::Accepted && !contact.fresh() {
             // An answer that came late; or traffic that was under way, which is no first contact.
             if let Some(source) = self.sources.get_mut(&contact.source) {
                 source.failed.retain(|known| !known.same(&target));
@@ -126,7 +126,7 @@ impl Scan {
             }
             return;
         }
-        if !contact.fresh && kind != Kind::AckProbe {
+        if !contact.fresh() && kind != Kind::AckProbe {
             return;
         }
         let is_new = if let Some(source) = self.sources.get_mut(&contact.source) {
