@@ -45,14 +45,15 @@ struct Window {
 const WINDOW_BYTES: usize = 2 * Distinct::BYTES + 2 * size_of::<Distinct>() + SAMPLE * size_of::<IpAddr>();
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[repr(C)]
 struct Victim {
+    last_ns: u64,
     /// The newest window and the one before: outcomes come late.
     windows: [Window; 2],
     /// Contacts a window, usually: moving average over some 5 min, times 256.
     usual: u64,
     /// Windows that it is made of.
     windows_known: u32,
-    last_ns: u64,
 }
 
 impl Entry for Victim {
@@ -72,10 +73,10 @@ impl Entry for Victim {
 impl Victim {
     fn new() -> Self {
         Self {
+            last_ns: 0,
             windows: Default::default(),
             usual: 0,
             windows_known: 0,
-            last_ns: 0,
         }
     }
 
@@ -183,6 +184,11 @@ impl Dos {
             self.victims.capacity() + self.held.capacity(),
             self.victims.evicted() + self.held.evicted(),
         )
+    }
+
+    /// Reads what a new connection will ask for, so that it is in the cache by then.
+    pub(super) fn touch(&self, target: IpAddr) {
+        self.victims.touch(&target);
     }
 
     pub(super) fn tick(&mut self, now_ns: u64) {

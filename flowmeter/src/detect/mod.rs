@@ -246,6 +246,14 @@ impl Watch {
         if seen.direction() == Direction::InternalToExternal {
             self.detectors.outbound.touch(seen.source, seen.target);
         }
+        if seen.begins() {
+            self.roles.touch(seen);
+            self.detectors.scan.touch(seen.source);
+            self.detectors.dos.touch(seen.target);
+            if seen.direction() == Direction::InternalToExternal {
+                self.detectors.beacons.touch(seen);
+            }
+        }
     }
 }
 

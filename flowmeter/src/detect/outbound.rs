@@ -22,18 +22,23 @@ const SLOTS_OF_A_DAY: u32 = 24 * 12;
 const HOURS: usize = 48;
 const LEAST_HOURS: usize = 12;
 
-/// What one host sent to one outside network. What each slice changes stands side by side.
+/// What one host sent to one outside network.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[repr(C)]
 struct Volume {
+    first_ns: u64,
     last_ns: u64,
     /// Since the epoch.
     slot: u32,
     /// On the day of `slot` and the day before: a slow trickle adds up.
     day_sent: [u64; 2],
     day_received: [u64; 2],
+    /// Of those that lasted longer than a slot.
+    lasting: Option<Box<Lasting>>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Lasting {
     hour: Hour,
-    first_ns: u64,
     /// The most that was too much, today and on any day before.
     peak: u64,
     peak_before: u64,
@@ -107,30 +112,67 @@ impl Entry for Volume {
 }
 
 impl Volume {
-    fn add(&mut self, traffic: &Traffic) {
-        let time_ns = traffic.last_ns;
-        self.last_ns = self.last_ns.max(time_ns);
-        let slot = u32::try_from(time_ns / SLOT_NS).unwrap_or(u32::MAX);
-        let place = |slot: u32| usize::try_from(slot % 12).unwrap_or(0);
-        if slot > self.slot {
-            (self.slot + 1..=slot.min(self.slot.saturating_add(12)))
-                .for_each(|slot| self.hour.clear(place(slot)));
-            let (day, before) = (slot / SLOTS_OF_A_DAY, self.slot / SLOTS_OF_A_DAY);
-            if day > before {
-                let yesterday = |now: u64| if day == before + 1 { now } else { 0 };
-                self.day_sent = [0, yesterday(self.day_sent[0])];
-                self.day_received = [0, yesterday(self.day_received[0])];
-                self.peak_before = self.peak_before.max(std::mem::take(&mut self.peak));
-            }
-            self.slot = slot;
+    fn new(traffic: &Traffic) -> Self {
+        Self {
+            first_ns: traffic.first_ns,
+            last_ns: traffic.last_ns,
+            slot: slot(traffic.last_ns),
+            day_sent: [traffic.sent.bytes, 0],
+            day_received: [traffic.received.bytes, 0],
+            lasting: None,
         }
-        if slot.saturating_add(12) > self.slot {
-            self.hour
-                .add(place(slot), [traffic.sent.bytes, traffic.received.bytes]);
+    }
+
+    fn add(&mut self, traffic: &Traffic) {
+        self.last_ns = self.last_ns.max(traffic.last_ns);
+        let slot = slot(traffic.last_ns);
+        if slot != self.slot || self.lasting.is_some() {
+            self.add_to_hour(slot, traffic);
         }
         self.day_sent[0] = self.day_sent[0].saturating_add(traffic.sent.bytes);
         self.day_received[0] = self.day_received[0].saturating_add(traffic.received.bytes);
     }
+
+    fn add_to_hour(&mut self, slot: u32, traffic: &Traffic) {
+        let before = self.slot;
+        let days = (slot / SLOTS_OF_A_DAY).saturating_sub(before / SLOTS_OF_A_DAY);
+        let lasting = self.lasting();
+        if slot > before {
+            (before + 1..=slot.min(before.saturating_add(12))).for_each(|slot| lasting.hour.clear(place(slot)));
+            if days > 0 {
+                lasting.peak_before = lasting.peak_before.max(std::mem::take(&mut lasting.peak));
+            }
+        }
+        if slot.saturating_add(12) > before {
+            lasting
+                .hour
+                .add(place(slot), [traffic.sent.bytes, traffic.received.bytes]);
+        }
+        if days > 0 {
+            let yesterday = |now: u64| if days == 1 { now } else { 0 };
+            self.day_sent = [0, yesterday(self.day_sent[0])];
+            self.day_received = [0, yesterday(self.day_received[0])];
+        }
+        self.slot = self.slot.max(slot);
+    }
+
+    /// What it has once it lasts: all so far was in one slot.
+    fn lasting(&mut self) -> &mut Lasting {
+        let (slot, bytes) = (self.slot, [self.day_sent[0], self.day_received[0]]);
+        self.lasting.get_or_insert_with(|| {
+            let mut lasting = Lasting::default();
+            lasting.hour.add(place(slot), bytes);
+            Box::new(lasting)
+        })
+    }
+}
+
+fn slot(time_ns: u64) -> u32 {
+    u32::try_from(time_ns / SLOT_NS).unwrap_or(u32::MAX)
+}
+
+fn place(slot: u32) -> usize {
+    usize::try_from(slot % 12).unwrap_or(0)
 }
 
 /// What one host sends outside in an hour.
@@ -218,7 +260,7 @@ pub(super) fn network(ip: IpAddr) -> IpAddr {
 impl Outbound {
     pub(super) fn new(bytes: u64) -> Self {
         Self {
-            volumes: Table::with_bytes(bytes / 3 * 2, 0),
+            volumes: Table::with_bytes(bytes / 3 * 2, size_of::<Lasting>() + 8),
             hosts: Table::with_bytes(bytes / 3, 8 * HOURS),
         }
     }
@@ -240,7 +282,7 @@ impl Outbound {
     pub(super) fn touch(&self, source: IpAddr, target: IpAddr) {
         self.hosts.touch(&source);
         if let Some(volume) = self.volumes.get(&(source, network(target))) {
-            black_box((volume.day_received, volume.hour.low));
+            black_box((volume.day_received, volume.lasting.as_ref().map(|lasting| lasting.hour.low)));
         }
     }
 
@@ -272,17 +314,22 @@ impl Outbound {
         let usual = self.hosts.entry(contact.source, Usual::default);
         usual.add(traffic);
         let key = (contact.source, network(contact.target));
-        let volume = self.volumes.entry(key, || Volume {
-            first_ns: traffic.first_ns,
-            ..Volume::default()
+        let mut met = true;
+        let volume = self.volumes.entry(key, || {
+            met = false;
+            Volume::new(traffic)
         });
-        volume.add(traffic);
+        if met {
+            volume.add(traffic);
+        }
         let day: u64 = volume.day_sent.iter().sum();
         // An hour's bytes are among those of its days.
         if day < settings.hour_bytes.min(settings.day_bytes) {
             return;
         }
-        let [hour, hour_received] = volume.hour.sums();
+        let lasting = volume.lasting();
+        let [hour, hour_received] = lasting.hour.sums();
+        let peak_before = lasting.peak_before;
         let day_received: u64 = volume.day_received.iter().sum();
         let ratio = u64::from(settings.ratio);
         let by_hour = hour >= settings.hour_bytes && hour >= ratio.saturating_mul(hour_received);
@@ -306,10 +353,11 @@ impl Outbound {
         }
         let beaconing = beacons.regular(&(contact.source, contact.target, contact.port, contact.protocol));
         let magnitude = if by_hour { hour } else { day };
-        volume.peak = volume.peak.max(magnitude);
+        let lasting = volume.lasting();
+        lasting.peak = lasting.peak.max(magnitude);
         // What went there on a day before was told then: a backup every night is one finding, unless it doubles. The
         // sum of a day is that of two.
-        let known = hour < volume.peak_before.saturating_mul(2) && day < volume.peak_before.saturating_mul(3);
+        let known = hour < peak_before.saturating_mul(2) && day < peak_before.saturating_mul(3);
         let subject = Subject {
             tag: Tag::OutboundBytes,
             source: Some(contact.source),
@@ -508,17 +556,21 @@ mod tests {
 
     #[test]
     fn more_than_32_bits_in_an_hour_are_added_up_exactly_and_forgotten_with_their_slots() {
-        let mut volume = Volume::default();
+        let mut volume = None;
         let mut send = |minute: u64, bytes: u64| {
             let sum = |bytes| super::super::contact::Sum { packets: 1, bytes };
             let time_ns = 500_000 * HOUR_NS + minute * 60_000_000_000;
-            volume.add(&Traffic {
+            let traffic = Traffic {
                 sent: sum(bytes),
                 received: sum(7),
                 first_ns: time_ns,
                 last_ns: time_ns,
-            });
-            volume.hour.sums()
+            };
+            match &mut volume {
+                None => volume = Some(Volume::new(&traffic)),
+                Some(volume) => volume.add(&traffic),
+            }
+            volume.clone().unwrap().lasting().hour.sums()
         };
         assert_eq!(send(1, 4_294_967_295), [4_294_967_295, 7]);
         assert_eq!(send(2, 4_294_967_295), [8_589_934_590, 14]);

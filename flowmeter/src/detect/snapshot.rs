@@ -11,7 +11,7 @@ use super::{Detectors, Engine, contact::Contacts, episode::Episodes, roles::Role
 
 const MAGIC: &[u8; 8] = b"flowmdet";
 /// To be raised with any change of what is kept: an older state is set aside, not guessed at.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 const DIGEST: usize = 20;
 
 /// Why a snapshot cannot be taken over. None is fatal: the engine goes on with what it has.

@@ -13,14 +13,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Confidence, Context, Count, Finding, Period, Tag,
-    contact::{Contact, Event},
+    contact::{Contact, Event, Seen},
     episode::Subject,
     sketch::{hash, linear},
     table::{Entry, Table},
 };
 use crate::{config::detect::DetectorMode, enrich::Direction};
 use rhythm::{Rhythm, spread};
-use series::{HOUR_NS, SERIES_BYTES, STARTS, Series};
+use series::{Few, HOUR_NS, SERIES_BYTES, STARTS, Series, Step};
 
 /// Forgotten after this long without a contact.
 const KEEP_NS: u64 = 3 * 86_400_000_000_000;
@@ -67,8 +67,7 @@ impl Entry for Tested {
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Beacons {
-    /// Those of up to [`FEW`] contacts.
-    few: Table<Pair, Series>,
+    few: Table<Pair, Few>,
     pairs: Table<Pair, Series>,
     sources: Table<IpAddr, Tested>,
 }
@@ -96,18 +95,17 @@ impl Beacons {
         )
     }
 
-    /// Adds something to a pair that was met before, and gives it more room if it needs that. False if it was not met.
-    fn add(&mut self, pair: &Pair, add: impl FnOnce(&mut Series)) -> bool {
-        if let Some(series) = self.few.get_mut(pair) {
-            if !series.full() {
-                add(series);
+    /// Notes something of a pair that was met before, and gives it more room if it needs that. False if it was not met.
+    fn note(&mut self, pair: &Pair, step: Step) -> bool {
+        if let Some(few) = self.few.get_mut(pair) {
+            if few.note(step) {
                 return true;
             }
-            if let Some(series) = self.few.remove(pair) {
-                self.pairs.entry(*pair, || series);
-            }
+            let series = Series::of(few);
+            self.few.remove(pair);
+            self.pairs.entry(*pair, || series);
         }
-        self.pairs.get_mut(pair).map(add).is_some()
+        self.pairs.get_mut(pair).map(|series| series.note(step)).is_some()
     }
 
     /// True if the contacts of a pair have a beacon's rhythm.
@@ -115,10 +113,17 @@ impl Beacons {
         self.pairs.get(pair).is_some_and(|series| series.regular)
     }
 
+    /// Reads what a new connection will ask for, so that it is in the cache by then.
+    pub(super) fn touch(&self, seen: &Seen) {
+        self.sources.touch(&seen.source);
+        self.few.touch(&(seen.source, seen.target, seen.port, seen.protocol));
+    }
+
     pub(super) fn tick(&mut self, now_ns: u64) {
-        for pairs in [&mut self.few, &mut self.pairs] {
-            pairs.retain(|series| series.last_ns.saturating_add(KEEP_NS) > now_ns);
-        }
+        self.few
+            .retain(|few| few.last_ns().saturating_add(KEEP_NS) > now_ns);
+        self.pairs
+            .retain(|series| series.last_ns.saturating_add(KEEP_NS) > now_ns);
         self.sources
             .retain(|tested| tested.last_ns.saturating_add(KEEP_NS) > now_ns);
     }
@@ -154,23 +159,19 @@ impl Beacons {
                 let tested = self.sources.entry(contact.source, Tested::default);
                 tested.destinations |= 1 << (hash(7, &contact.target) % 128);
                 tested.last_ns = tested.last_ns.max(contact.start_ns);
-                let start_ns = contact.start_ns;
-                if self.add(&pair, |series| series.add(start_ns)) {
+                if self.note(&pair, Step::Opened(contact.start_ns)) {
                     self.again(pair, contact, time_ns, context);
                 } else {
-                    self.few.entry(pair, || Series::new(start_ns)).add(start_ns);
+                    self.few.entry(pair, || Few::new(contact.start_ns));
                 }
             }
             Event::Settled => {
                 let failed = contact.verdict.failed();
-                self.add(&pair, |series| {
-                    series.failed += u64::from(failed);
-                    series.accepted += u64::from(!failed);
-                });
+                self.note(&pair, Step::Settled { failed });
             }
             Event::Closed => {
                 let size = u32::try_from(contact.sent.bytes).unwrap_or(u32::MAX);
-                self.add(&pair, |series| series.sizes.push(size));
+                self.note(&pair, Step::Closed(size));
             }
             _ => {}
         }

@@ -61,6 +61,11 @@ impl Scan {
         )
     }
 
+    /// Reads what a new connection will ask for, so that it is in the cache by then.
+    pub(super) fn touch(&self, source: IpAddr) {
+        self.few.touch(&source);
+    }
+
     pub(super) fn event(
         &mut self,
         time_ns: u64,
@@ -118,9 +123,11 @@ impl Scan {
                 let few = self.few.entry(contact.source, Few::default);
                 few.last_ns = few.last_ns.max(target.time_ns);
                 few.reached.add(&target);
-                for known in &mut few.failed {
-                    if known.is_some_and(|known| known.same(&target)) {
-                        *known = None;
+                if few.tried {
+                    for known in &mut few.failed {
+                        if known.is_some_and(|known| known.same(&target)) {
+                            *known = None;
+                        }
                     }
                 }
             }
@@ -152,6 +159,7 @@ impl Scan {
         }
         let few = self.few.entry(contact.source, Few::default);
         few.last_ns = few.last_ns.max(target.time_ns);
+        few.tried = true;
         if few.failed.iter().flatten().any(|known| known.same(&target)) {
             return false;
         }

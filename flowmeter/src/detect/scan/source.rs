@@ -115,12 +115,15 @@ impl Reached {
     }
 }
 
-/// A source with little to its name so far.
+/// A source with little to its name so far. What each answered contact changes stands side by side.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[repr(C)]
 pub(super) struct Few {
-    pub(super) failed: [Option<Target>; FEW],
-    pub(super) reached: Reached,
     pub(super) last_ns: u64,
+    pub(super) reached: Reached,
+    /// There may be some.
+    pub(super) tried: bool,
+    pub(super) failed: [Option<Target>; FEW],
 }
 
 impl Entry for Few {
