@@ -199,6 +199,14 @@ impl Dos {
     }
 
     pub(super) fn event(&mut self, now_ns: u64, event: &Event, contact: &Contact, context: &mut Context<'_>) {
+        let tells = match event {
+            Event::Opened => false,
+            Event::Traffic(traffic) => traffic.sent.packets >= 1000,
+            Event::Settled | Event::Closed => true,
+        };
+        if !tells {
+            return;
+        }
         let settings = &context.settings_of(contact).dos;
         if !contact.unicast || settings.mode != DetectorMode::Full {
             return;
@@ -208,7 +216,7 @@ impl Dos {
             Event::Settled if contact.is_tcp() || contact.is_udp() => self.unasked(now_ns, contact, context),
             Event::Traffic(traffic) if !contact.is_tcp() || contact.verdict != Verdict::Accepted => {
                 let (sent, received) = (traffic.sent.packets, traffic.received.packets);
-                if sent < 1000 || received * 10 > sent {
+                if received * 10 > sent {
                     return;
                 }
                 // A slice's packets lie anywhere between its first and last: spread evenly.

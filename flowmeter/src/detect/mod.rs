@@ -284,7 +284,7 @@ impl Engine {
                 detectors: Detectors {
                     scan: scan::Scan::new(share(15), seed),
                     dos: dos::Dos::new(share(10)),
-                    beacons: beacon::Beacons::new(share(10)),
+                    beacons: beacon::Beacons::new(share(10), seed),
                     outbound: outbound::Outbound::new(share(13)),
                     dns: dns::Dns::new(share(2)),
                     lateral: lateral::Lateral::new(share(3)),

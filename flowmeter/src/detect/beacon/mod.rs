@@ -15,8 +15,8 @@ use super::{
     Confidence, Context, Count, Finding, Period, Tag,
     contact::{Contact, Event, Seen},
     episode::Subject,
-    sketch::{hash, linear},
-    table::{Entry, Table},
+    sketch::{Promotion, hash, linear},
+    table::{Entry, Key as _, Table},
 };
 use crate::{config::detect::DetectorMode, enrich::Direction};
 use rhythm::{Rhythm, spread};
@@ -32,18 +32,12 @@ const SPAN_NS: u64 = 60_000_000_000;
 const DEAD_TRIES: u64 = 24;
 
 /// Services that are periodic by their nature: time, addresses, discovery, routing, names in the neighbourhood.
-const PERIODIC: [(u8, u16); 10] = [
-    (UDP, 67),
-    (UDP, 68),
-    (UDP, 123),
-    (UDP, 137),
-    (UDP, 138),
-    (UDP, 547),
-    (UDP, 1900),
-    (UDP, 3702),
-    (UDP, 5353),
-    (TCP, 179),
-];
+const fn periodic(protocol: u8, port: u16) -> bool {
+    matches!(
+        (protocol, port),
+        (UDP, 67 | 68 | 123 | 137 | 138 | 547 | 1900 | 3702 | 5353) | (TCP, 179)
+    )
+}
 
 pub(super) type Pair = (IpAddr, IpAddr, u16, u8);
 
@@ -70,14 +64,18 @@ pub(super) struct Beacons {
     few: Table<Pair, Few>,
     pairs: Table<Pair, Series>,
     sources: Table<IpAddr, Tested>,
+    /// Pairs that met once while there was hardly any room.
+    #[serde(skip)]
+    promotion: Promotion,
 }
 
 impl Beacons {
-    pub(super) fn new(bytes: u64) -> Self {
+    pub(super) fn new(bytes: u64, seed: u64) -> Self {
         Self {
-            few: Table::with_bytes(bytes / 8 * 3, 0),
+            few: Table::with_bytes(bytes / 4, 0),
             pairs: Table::with_bytes(bytes / 2, SERIES_BYTES),
             sources: Table::with_bytes(bytes / 8, 0),
+            promotion: Promotion::with_bytes(bytes / 8, seed),
         }
     }
 
@@ -149,7 +147,7 @@ impl Beacons {
                 && (settings.internal || contact.port == 53);
         if settings.mode != DetectorMode::Full
             || !watched
-            || PERIODIC.contains(&(contact.protocol, contact.port))
+            || periodic(contact.protocol, contact.port)
         {
             return;
         }
@@ -161,7 +159,7 @@ impl Beacons {
                 tested.last_ns = tested.last_ns.max(contact.start_ns);
                 if self.note(&pair, Step::Opened(contact.start_ns)) {
                     self.again(pair, contact, time_ns, context);
-                } else {
+                } else if !self.few.crowded() || self.promotion.meet(&pair.packed()) {
                     self.few.entry(pair, || Few::new(contact.start_ns));
                 }
             }

@@ -16,8 +16,8 @@ use super::{
     contact::{Contact, Event, Verdict},
     episode::Subject,
     settings::nanoseconds,
-    sketch::{Promotion, hash},
-    table::Table,
+    sketch::Promotion,
+    table::{Key as _, Table},
 };
 use crate::config::detect::DetectorMode;
 use pattern::{DAY_NS, Pattern, caution};
@@ -28,13 +28,8 @@ use told::finding;
 pub(super) struct Scan {
     few: Table<IpAddr, Few>,
     sources: Table<IpAddr, Source>,
-    #[serde(skip, default = "no_promotion")]
+    #[serde(skip)]
     promotion: Promotion,
-    seed: u64,
-}
-
-fn no_promotion() -> Promotion {
-    Promotion::with_bytes(0)
 }
 
 impl Scan {
@@ -42,15 +37,13 @@ impl Scan {
         Self {
             few: Table::with_bytes(bytes / 8 * 3, 0),
             sources: Table::with_bytes(bytes / 2, SOURCE_BYTES),
-            promotion: Promotion::with_bytes(bytes / 8),
-            seed,
+            promotion: Promotion::with_bytes(bytes / 8, seed),
         }
     }
 
     pub(super) fn adopt(&mut self, other: Self) {
         self.few.adopt(other.few);
         self.sources.adopt(other.sources);
-        self.seed = other.seed;
     }
 
     pub(super) fn usage(&self) -> (usize, usize, u64) {
@@ -153,7 +146,7 @@ impl Scan {
     fn add_few(&mut self, target: Target, contact: &Contact) -> bool {
         if self.few.crowded()
             && !self.few.contains(&contact.source)
-            && !self.promotion.meet(hash(self.seed, &contact.source))
+            && !self.promotion.meet(&contact.source.packed())
         {
             return false;
         }
