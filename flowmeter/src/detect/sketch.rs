@@ -1,6 +1,9 @@
 //! Counting many in little memory.
 
-use std::hash::{Hash, Hasher};
+use std::{
+    hash::{Hash, Hasher},
+    hint::black_box,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -173,6 +176,15 @@ impl Promotion {
         }
     }
 
+    /// Reads a key's word for nothing but to have it in the cache when it is asked for.
+    pub(super) fn touch(&self, key: &impl Hash) {
+        black_box(self.words.get(self.place(hash(self.seed, key))).copied());
+    }
+
+    fn place(&self, hash: u64) -> usize {
+        usize::try_from(hash).unwrap_or(0) & (self.words.len() - 1)
+    }
+
     /// Notes a key, and tells if it was noted before.
     pub(super) fn meet(&mut self, key: &impl Hash) -> bool {
         // A quarter of the bits in use: a stranger finds both of its own set once in some sixteen times.
@@ -186,7 +198,7 @@ impl Promotion {
         self.met += 1;
         let hash = hash(self.seed, key);
         let bits = 1 << (hash >> 58) | 1 << (hash >> 52 & 63);
-        let place = usize::try_from(hash).unwrap_or(0) & (self.words.len() - 1);
+        let place = self.place(hash);
         let Some(word) = self.words.get_mut(place) else {
             return false;
         };

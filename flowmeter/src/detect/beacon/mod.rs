@@ -114,7 +114,11 @@ impl Beacons {
     /// Reads what a new connection will ask for, so that it is in the cache by then.
     pub(super) fn touch(&self, seen: &Seen) {
         self.sources.touch(&seen.source);
-        self.few.touch(&(seen.source, seen.target, seen.port, seen.protocol));
+        let pair = (seen.source, seen.target, seen.port, seen.protocol);
+        self.few.touch(&pair);
+        if self.few.crowded() {
+            self.promotion.touch(&pair.packed());
+        }
     }
 
     pub(super) fn tick(&mut self, now_ns: u64) {

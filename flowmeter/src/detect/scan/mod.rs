@@ -57,6 +57,9 @@ impl Scan {
     /// Reads what a new connection will ask for, so that it is in the cache by then.
     pub(super) fn touch(&self, source: IpAddr) {
         self.few.touch(&source);
+        if self.few.crowded() {
+            self.promotion.touch(&source.packed());
+        }
     }
 
     pub(super) fn event(
