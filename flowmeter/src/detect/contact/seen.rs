@@ -143,7 +143,7 @@ impl Seen {
 
     /// Its connection's first.
     pub(in crate::detect) fn begins(&self) -> bool {
-        self.first_ns == self.start_ns
+        self.first_ns == self.start_ns && self.traffic()
     }
 
     /// It carried something, and does not only tell an end.
