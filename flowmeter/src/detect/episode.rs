@@ -281,11 +281,7 @@ fn overflow(over: &BTreeMap<Tag, u64>, minute: u64) -> Finding {
         .iter()
         .map(|(tag, count)| format!("{count} {}", tag.name()))
         .collect();
-    let mut finding = Finding::new(
-        Tag::Overflow,
-        minute * MINUTE_NS,
-        (minute + 1) * MINUTE_NS - 1,
-    );
+    let mut finding = Finding::new(Tag::Overflow, minute * MINUTE_NS, (minute + 1) * MINUTE_NS - 1);
     finding.episode = hash(1, &(Tag::Overflow, minute));
     finding.sequence = 1;
     finding.counts = over

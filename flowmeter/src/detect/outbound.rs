@@ -138,7 +138,8 @@ impl Volume {
         let days = (slot / SLOTS_OF_A_DAY).saturating_sub(before / SLOTS_OF_A_DAY);
         let lasting = self.lasting();
         if slot > before {
-            (before + 1..=slot.min(before.saturating_add(12))).for_each(|slot| lasting.hour.clear(place(slot)));
+            (before + 1..=slot.min(before.saturating_add(12)))
+                .for_each(|slot| lasting.hour.clear(place(slot)));
             if days > 0 {
                 lasting.peak_before = lasting.peak_before.max(std::mem::take(&mut lasting.peak));
             }
@@ -282,7 +283,10 @@ impl Outbound {
     pub(super) fn touch(&self, source: IpAddr, target: IpAddr) {
         self.hosts.touch(&source);
         if let Some(volume) = self.volumes.get(&(source, network(target))) {
-            black_box((volume.day_received, volume.lasting.as_ref().map(|lasting| lasting.hour.low)));
+            black_box((
+                volume.day_received,
+                volume.lasting.as_ref().map(|lasting| lasting.hour.low),
+            ));
         }
     }
 

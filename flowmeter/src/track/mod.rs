@@ -149,7 +149,10 @@ impl Tracker {
                     std::hint::black_box(self.traffic.sent_mut(place, found.side).packets);
                 }
             }
-            let new = found.iter().take(block.len()).filter(|found| found.slot.is_none());
+            let new = found
+                .iter()
+                .take(block.len())
+                .filter(|found| found.slot.is_none());
             let new = new.count();
             if self.table.len() + new > self.capacity
                 && let Some(oldest) = self.oldest()

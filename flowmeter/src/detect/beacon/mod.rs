@@ -149,10 +149,7 @@ impl Beacons {
         let watched = contact.direction() == Direction::InternalToExternal
             || contact.direction() == Direction::InternalToInternal
                 && (settings.internal || contact.port == 53);
-        if settings.mode != DetectorMode::Full
-            || !watched
-            || periodic(contact.protocol, contact.port)
-        {
+        if settings.mode != DetectorMode::Full || !watched || periodic(contact.protocol, contact.port) {
             return;
         }
         let pair = (contact.source, contact.target, contact.port, contact.protocol);
@@ -459,6 +456,21 @@ mod tests {
                         }
                     },
                     expected: None,
+                },
+                Case {
+                    name: "among more strangers than there is room for",
+                    set: &["detect.memory_bytes=4194304"],
+                    traffic: |wire| {
+                        for n in 0..14_u16 {
+                            for stranger in 0..2_000_u16 {
+                                let at = f64::from(n) * 60.0 + f64::from(stranger) * 0.01;
+                                let to = format!("198.51.{}.{}", stranger / 200, stranger % 200);
+                                wire.udp(at, &format!("10.1.0.{n}"), &to, 9000, None, 60, 0);
+                            }
+                            wire.session(f64::from(n) * 60.0 + 30.0, A, C2, 443, 0.2, 500, 900);
+                        }
+                    },
+                    expected: Some("regular_gaps"),
                 },
                 Case {
                     name: "a resolver and the one above it",

@@ -67,7 +67,11 @@ impl Few {
                 self.opened += 1;
             }
             Step::Settled { failed } => {
-                let count = if failed { &mut self.failed } else { &mut self.accepted };
+                let count = if failed {
+                    &mut self.failed
+                } else {
+                    &mut self.accepted
+                };
                 *count = count.saturating_add(1);
             }
             Step::Closed(size) => {
