@@ -45,14 +45,15 @@ struct Window {
 const WINDOW_BYTES: usize = 2 * Distinct::BYTES + 2 * size_of::<Distinct>() + SAMPLE * size_of::<IpAddr>();
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[repr(C)]
 struct Victim {
+    last_ns: u64,
     /// The newest window and the one before: outcomes come late.
     windows: [Window; 2],
     /// Contacts a window, usually: moving average over some 5 min, times 256.
     usual: u64,
     /// Windows that it is made of.
     windows_known: u32,
-    last_ns: u64,
 }
 
 impl Entry for Victim {
@@ -72,10 +73,10 @@ impl Entry for Victim {
 impl Victim {
     fn new() -> Self {
         Self {
+            last_ns: 0,
             windows: Default::default(),
             usual: 0,
             windows_known: 0,
-            last_ns: 0,
         }
     }
 
@@ -185,6 +186,11 @@ impl Dos {
         )
     }
 
+    /// Reads what a new connection will ask for, so that it is in the cache by then.
+    pub(super) fn touch(&self, target: IpAddr) {
+        self.victims.touch_key(&target);
+    }
+
     pub(super) fn tick(&mut self, now_ns: u64) {
         self.victims
             .retain(|victim| victim.last_ns.saturating_add(KEEP_NS) > now_ns);
@@ -193,6 +199,14 @@ impl Dos {
     }
 
     pub(super) fn event(&mut self, now_ns: u64, event: &Event, contact: &Contact, context: &mut Context<'_>) {
+        let tells = match event {
+            Event::Opened => false,
+            Event::Traffic(traffic) => traffic.sent.packets >= 1000,
+            Event::Settled | Event::Closed => true,
+        };
+        if !tells {
+            return;
+        }
         let settings = &context.settings_of(contact).dos;
         if !contact.unicast || settings.mode != DetectorMode::Full {
             return;
@@ -202,7 +216,7 @@ impl Dos {
             Event::Settled if contact.is_tcp() || contact.is_udp() => self.unasked(now_ns, contact, context),
             Event::Traffic(traffic) if !contact.is_tcp() || contact.verdict != Verdict::Accepted => {
                 let (sent, received) = (traffic.sent.packets, traffic.received.packets);
-                if sent < 1000 || received * 10 > sent {
+                if received * 10 > sent {
                     return;
                 }
                 // A slice's packets lie anywhere between its first and last: spread evenly.

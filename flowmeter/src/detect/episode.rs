@@ -62,6 +62,7 @@ impl Entry for Episode {
 
 /// No update comes sooner after what was told last.
 const UPDATE_NS: u64 = 60_000_000_000;
+const MINUTE_NS: u64 = 60_000_000_000;
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Episodes {
@@ -229,6 +230,9 @@ impl Episodes {
 
     /// Ends what has been quiet for long enough, and tells what was over the cap.
     pub(super) fn tick(&mut self, settings: &Settings, now_ns: u64) {
+        if now_ns / MINUTE_NS <= self.minute && now_ns < self.next_sweep_ns {
+            return;
+        }
         self.turn_minute(now_ns);
         if now_ns < self.next_sweep_ns {
             return;
@@ -257,7 +261,7 @@ impl Episodes {
     }
 
     fn turn_minute(&mut self, now_ns: u64) {
-        let minute = now_ns / 60_000_000_000;
+        let minute = now_ns / MINUTE_NS;
         if minute <= self.minute {
             return;
         }
@@ -277,11 +281,7 @@ fn overflow(over: &BTreeMap<Tag, u64>, minute: u64) -> Finding {
         .iter()
         .map(|(tag, count)| format!("{count} {}", tag.name()))
         .collect();
-    let mut finding = Finding::new(
-        Tag::Overflow,
-        minute * 60_000_000_000,
-        (minute + 1) * 60_000_000_000 - 1,
-    );
+    let mut finding = Finding::new(Tag::Overflow, minute * MINUTE_NS, (minute + 1) * MINUTE_NS - 1);
     finding.episode = hash(1, &(Tag::Overflow, minute));
     finding.sequence = 1;
     finding.counts = over

@@ -66,7 +66,14 @@ impl Inbound {
     }
 
     pub(super) fn event(&mut self, now_ns: u64, event: &Event, contact: &Contact, context: &mut Context<'_>) {
-        if contact.direction() != Direction::ExternalToInternal
+        // A flood is mostly events that say nothing here: before the list of ports is gone through.
+        let tells = match event {
+            Event::Settled => contact.asked(),
+            Event::Traffic(_) => contact.verdict == Verdict::Accepted && contact.asked(),
+            Event::Opened | Event::Closed => false,
+        };
+        if !tells
+            || contact.direction() != Direction::ExternalToInternal
             || !contact.unicast
             || !(contact.is_tcp() || contact.is_udp())
         {
@@ -82,7 +89,7 @@ impl Inbound {
         }
         let key = (contact.target, contact.port, contact.protocol);
         match event {
-            Event::Settled if contact.asked() => {
+            Event::Settled => {
                 let exposed = self.services.entry(key, || Exposed {
                     first_ns: contact.start_ns,
                     ..Exposed::default()
@@ -92,7 +99,7 @@ impl Inbound {
                 exposed.sources |= 1 << (hash(4, &contact.source) % 64);
             }
             // An answer with something in it: more than a handshake.
-            Event::Traffic(_) if contact.verdict == Verdict::Accepted && contact.asked() => {
+            Event::Traffic(_) => {
                 let talked = contact.is_udp() || contact.sent.packets >= 3 && contact.received.packets >= 2;
                 if !talked {
                     return;

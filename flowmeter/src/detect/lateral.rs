@@ -113,8 +113,14 @@ impl Lateral {
         if self.began_ns == 0 {
             self.began_ns = now_ns.max(1);
         }
+        let tells = match event {
+            Event::Settled => contact.verdict.failed() && contact.asked(),
+            Event::Traffic(_) => contact.verdict == Verdict::Accepted,
+            Event::Opened | Event::Closed => false,
+        };
         let settings = &context.settings_of(contact).lateral_movement;
-        if contact.direction() != Direction::InternalToInternal
+        if !tells
+            || contact.direction() != Direction::InternalToInternal
             || !contact.is_tcp()
             || !contact.unicast
             || settings.mode != DetectorMode::Full
@@ -124,11 +130,11 @@ impl Lateral {
         }
         let key = (contact.source, contact.target, contact.port);
         match event {
-            Event::Settled if contact.verdict.failed() && contact.asked() => {
+            Event::Settled => {
                 let edge = self.edge(key, contact);
                 edge.failed = edge.failed.saturating_add(1);
             }
-            Event::Traffic(_) if contact.verdict == Verdict::Accepted => {
+            Event::Traffic(_) => {
                 let session = contact.sent.packets >= SESSION && contact.received.packets >= SESSION;
                 let edge = self.edge(key, contact);
                 edge.last_ns = edge.last_ns.max(contact.last_ns);

@@ -249,6 +249,16 @@ impl Watch {
             _ => Hints::default(),
         }
     }
+
+    /// Reads what a new connection asks for, so that it is in the cache by then.
+    fn touch_new(&self, seen: &Seen) {
+        self.roles.touch(seen);
+        self.detectors.scan.touch(seen.source);
+        self.detectors.dos.touch(seen.target);
+        if seen.direction() == Direction::InternalToExternal {
+            self.detectors.beacons.touch(seen);
+        }
+    }
 }
 
 /// What is looked at next, and where that lies which it will ask for.
@@ -296,7 +306,7 @@ impl Engine {
                 detectors: Detectors {
                     scan: scan::Scan::new(share(85), seed),
                     dos: dos::Dos::new(share(55)),
-                    beacons: beacon::Beacons::new(share(60)),
+                    beacons: beacon::Beacons::new(share(60), seed),
                     outbound: outbound::Outbound::new(share(300)),
                     dns: dns::Dns::new(share(8)),
                     lateral: lateral::Lateral::new(share(15)),
@@ -371,6 +381,9 @@ impl Engine {
             for next in &*ahead {
                 contacts.touch(next.contact);
                 watch.detectors.outbound.touch(next.traffic);
+                if next.seen.begins() {
+                    watch.touch_new(&next.seen);
+                }
             }
             for next in &*ahead {
                 watch.detectors.outbound.expect(next.traffic);

@@ -116,9 +116,9 @@ impl Ports {
         self.seen = self.seen.saturating_add(1);
         let settings = &context.settings.of(contact.source).outbound_port;
         if settings.mode != DetectorMode::Full
-            || settings.usual_ports.contains(&contact.port)
             || contact.sent.packets < 3
             || contact.received.packets < 2
+            || settings.usual_ports.contains(&contact.port)
         {
             return;
         }

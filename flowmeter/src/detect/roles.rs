@@ -7,7 +7,7 @@ use flowmeter_common::flow::protocol::{TCP, UDP};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    contact::Contact,
+    contact::{Contact, Seen},
     settings::Settings,
     sketch::{hash, linear},
     table::{Entry, Table},
@@ -84,6 +84,11 @@ impl Roles {
             self.services.capacity(),
             self.services.evicted(),
         )
+    }
+
+    /// Reads what a new connection will ask for, so that it is in the cache by then.
+    pub(super) fn touch(&self, seen: &Seen) {
+        self.services.touch_key(&(seen.target, seen.port, seen.protocol));
     }
 
     /// Learns from an accepted connection.

@@ -1,6 +1,9 @@
 //! Counting many in little memory.
 
-use std::hash::{Hash, Hasher};
+use std::{
+    hash::{Hash, Hasher},
+    hint::black_box,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -111,7 +114,8 @@ impl Distinct {
         let sum: f64 = self
             .registers
             .iter()
-            .map(|register| 0.5_f64.powi((*register).into()))
+            // One half to the power of the register, exactly: its exponent's bits alone.
+            .map(|register| f64::from_bits((1023 - u64::from(*register)) << 52))
             .sum();
         let raw = 0.7213 / (1.0 + 1.079 / m) * m * m / sum;
         let estimate = if raw <= 2.5 * m && zeros > 0 {
@@ -144,55 +148,64 @@ pub(super) fn linear(bits: u128) -> u32 {
 /// Decides who gets state when a table is crowded: one who comes again, not one of the millions who do not.
 #[derive(Clone, Debug)]
 pub(super) struct Promotion {
-    generations: [Vec<u64>; 2],
-    /// Bits of a generation, less one.
-    mask: u64,
-    /// Met in the newer generation.
-    met: u64,
+    /// A key has its bits in one word of each filter, side by side: one wait for memory.
+    words: Vec<[u64; 2]>,
+    newer: usize,
+    /// Met in the newer filter.
+    met: usize,
+    seed: u64,
+}
+
+/// Without a table there is nothing to be decided.
+impl Default for Promotion {
+    fn default() -> Self {
+        Self::with_bytes(0, 0)
+    }
 }
 
 impl Promotion {
     /// Takes up to `bytes`, at least 1 KiB.
-    pub(super) fn with_bytes(bytes: u64) -> Self {
-        let words = 1_u64 << (bytes / 16).max(64).ilog2();
-        // Zeroed by the kernel when it is touched; a clone would touch all of it at once.
-        let generation = || vec![0; usize::try_from(words).unwrap_or(64)];
+    pub(super) fn with_bytes(bytes: u64, seed: u64) -> Self {
+        let words = 1_usize << (bytes / 16).max(64).ilog2();
         Self {
-            generations: [generation(), generation()],
-            mask: words * 64 - 1,
+            // Zeroed by the kernel when it is touched; a clone would touch all of it at once.
+            words: vec![[0; 2]; words],
+            newer: 0,
             met: 0,
+            seed,
         }
     }
 
+    /// Reads a key's word for nothing but to have it in the cache when it is asked for.
+    pub(super) fn touch(&self, key: &impl Hash) {
+        black_box(self.words.get(self.place(hash(self.seed, key))).copied());
+    }
+
+    fn place(&self, hash: u64) -> usize {
+        usize::try_from(hash).unwrap_or(0) & (self.words.len() - 1)
+    }
+
     /// Notes a key, and tells if it was noted before.
-    pub(super) fn meet(&mut self, hash: u64) -> bool {
-        // A quarter of the bits in use: a stranger finds both of its own set once in sixteen times.
-        if self.met > self.mask / 8 {
+    pub(super) fn meet(&mut self, key: &impl Hash) -> bool {
+        // A quarter of the bits in use: a stranger finds both of its own set once in some sixteen times.
+        if self.met > self.words.len() * 8 {
             self.met = 0;
-            self.generations.swap(0, 1);
-            if let Some(newer) = self.generations.first_mut() {
-                newer.fill(0);
-            }
-        }
-        let bits = [hash & self.mask, (hash.rotate_left(32) ^ hash << 7) & self.mask];
-        let set = |generation: &[u64]| {
-            bits.iter().all(|bit| {
-                let word = usize::try_from(bit / 64).unwrap_or(0);
-                generation
-                    .get(word)
-                    .is_some_and(|word| word & 1 << (bit % 64) != 0)
-            })
-        };
-        let known = self.generations.iter().any(|generation| set(generation));
-        if let Some(newer) = self.generations.first_mut() {
-            for bit in bits {
-                let word = usize::try_from(bit / 64).unwrap_or(0);
-                if let Some(word) = newer.get_mut(word) {
-                    *word |= 1 << (bit % 64);
-                }
+            self.newer ^= 1;
+            for newer in self.words.iter_mut().filter_map(|word| word.get_mut(self.newer)) {
+                *newer = 0;
             }
         }
         self.met += 1;
+        let hash = hash(self.seed, key);
+        let bits = 1 << (hash >> 58) | 1 << (hash >> 52 & 63);
+        let place = self.place(hash);
+        let Some(word) = self.words.get_mut(place) else {
+            return false;
+        };
+        let known = word.iter().any(|filter| filter & bits == bits);
+        if let Some(newer) = word.get_mut(self.newer) {
+            *newer |= bits;
+        }
         known
     }
 }
@@ -216,13 +229,12 @@ mod tests {
 
     #[test]
     fn who_comes_again_stands_out_of_a_crowd_that_does_not() {
-        let mut promotion = Promotion::with_bytes(1 << 18);
-        let again = hash(1, &"again");
+        let mut promotion = Promotion::with_bytes(1 << 18, 1);
         let (mut strangers, mut known) = (0, 0);
         for stranger in 0..1_000_000_u64 {
-            strangers += u32::from(promotion.meet(hash(1, &stranger)));
+            strangers += u32::from(promotion.meet(&stranger));
             if stranger % 100_000 == 0 {
-                known += u32::from(promotion.meet(again));
+                known += u32::from(promotion.meet(&"again"));
             }
         }
         assert!(known >= 9, "{known}");

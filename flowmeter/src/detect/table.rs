@@ -223,6 +223,11 @@ impl<K: Key, V: Entry> Table<K, V> {
         );
     }
 
+    /// Reads what is asked for by a key, so that it, or that it is not there, is in the cache by then.
+    pub(super) fn touch_key(&self, key: &K) {
+        self.touch(self.hint(key), V::last_ns);
+    }
+
     /// As [`Table::get_mut`], from where it lies most likely.
     pub(super) fn get_mut_at(&mut self, hint: Hint, key: &K) -> Option<&mut V> {
         let packed = key.packed();

@@ -149,6 +149,17 @@ impl Tracker {
                     std::hint::black_box(self.traffic.sent_mut(place, found.side).packets);
                 }
             }
+            let new = found
+                .iter()
+                .take(block.len())
+                .filter(|found| found.slot.is_none());
+            let new = new.count();
+            if self.table.len() + new > self.capacity
+                && let Some(oldest) = self.oldest()
+            {
+                // What makes room for them.
+                self.table.touch(oldest, new);
+            }
             for (found, record) in found.iter().zip(block) {
                 if record.counters.packets > 0 {
                     self.count(found, record, evicted);
@@ -220,16 +231,22 @@ impl Tracker {
         self.table.insert(hash, Connection::new(key, hash))
     }
 
+    /// The quiet connection that makes room first.
+    fn oldest(&self) -> Option<u32> {
+        let quiet = || {
+            [Queue::Closing, Queue::Tcp, Queue::Other]
+                .into_iter()
+                .filter_map(|queue| self.table.front(queue))
+                .min_by_key(|(_, connection)| (connection.quiet_ns, connection.key))
+                .map(|(slot, _)| slot)
+        };
+        self.table.queues.front(Queue::Lingering).or_else(quiet)
+    }
+
     /// Makes room for one connection; false if there is none to take away.
     fn evict(&mut self, evicted: &mut Vec<Slice>) -> bool {
-        let quiet = [Queue::Closing, Queue::Tcp, Queue::Other]
-            .into_iter()
-            .filter_map(|queue| self.table.front(queue))
-            .min_by_key(|(_, connection)| (connection.quiet_ns, connection.key))
-            .map(|(slot, _)| slot);
-        let quiet = self.table.queues.front(Queue::Lingering).or(quiet);
         let before = evicted.len();
-        let slot = if let Some(slot) = quiet {
+        let slot = if let Some(slot) = self.oldest() {
             let connection = self.table.get_mut(slot);
             evicted.extend(connection.end(connection.early_end(EndReason::LackOfResources)));
             self.table.queues.remove(slot);

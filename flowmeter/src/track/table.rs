@@ -1,6 +1,9 @@
 //! Where connections live: slots that are reused, found by key.
 
-use std::hash::{BuildHasher, Hasher};
+use std::{
+    hash::{BuildHasher, Hasher},
+    hint::black_box,
+};
 
 use bytemuck::bytes_of;
 use flowmeter_common::FlowKey;
@@ -96,6 +99,15 @@ impl Table {
             found.remove();
             self.get_mut(slot).live = false;
             self.free.push(slot);
+        }
+    }
+
+    /// Reads what removing a connection and those behind it in its queue will ask for, so that these waits overlap.
+    pub(super) fn touch(&self, slot: u32, count: usize) {
+        let queue = std::iter::successors(Some(slot), |slot| self.queues.after(*slot));
+        for slot in queue.take(count) {
+            let hash = self.get(slot).hash;
+            black_box(self.by_key.find(hash.spread(), |place| place.slot == slot));
         }
     }
 

@@ -13,14 +13,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Confidence, Context, Count, Finding, Period, Tag,
-    contact::{Contact, Event},
+    contact::{Contact, Event, Seen},
     episode::Subject,
-    sketch::{hash, linear},
-    table::{Entry, Table},
+    sketch::{Promotion, hash, linear},
+    table::{Entry, Key as _, Table},
 };
 use crate::{config::detect::DetectorMode, enrich::Direction};
 use rhythm::{Rhythm, spread};
-use series::{HOUR_NS, SERIES_BYTES, STARTS, Series};
+use series::{Few, HOUR_NS, SERIES_BYTES, STARTS, Series, Step};
 
 /// Forgotten after this long without a contact.
 const KEEP_NS: u64 = 3 * 86_400_000_000_000;
@@ -32,18 +32,12 @@ const SPAN_NS: u64 = 60_000_000_000;
 const DEAD_TRIES: u64 = 24;
 
 /// Services that are periodic by their nature: time, addresses, discovery, routing, names in the neighbourhood.
-const PERIODIC: [(u8, u16); 10] = [
-    (UDP, 67),
-    (UDP, 68),
-    (UDP, 123),
-    (UDP, 137),
-    (UDP, 138),
-    (UDP, 547),
-    (UDP, 1900),
-    (UDP, 3702),
-    (UDP, 5353),
-    (TCP, 179),
-];
+const fn periodic(protocol: u8, port: u16) -> bool {
+    matches!(
+        (protocol, port),
+        (UDP, 67 | 68 | 123 | 137 | 138 | 547 | 1900 | 3702 | 5353) | (TCP, 179)
+    )
+}
 
 pub(super) type Pair = (IpAddr, IpAddr, u16, u8);
 
@@ -67,18 +61,21 @@ impl Entry for Tested {
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Beacons {
-    /// Those of up to [`FEW`] contacts.
-    few: Table<Pair, Series>,
+    few: Table<Pair, Few>,
     pairs: Table<Pair, Series>,
     sources: Table<IpAddr, Tested>,
+    /// Pairs that met once while there was hardly any room.
+    #[serde(skip)]
+    promotion: Promotion,
 }
 
 impl Beacons {
-    pub(super) fn new(bytes: u64) -> Self {
+    pub(super) fn new(bytes: u64, seed: u64) -> Self {
         Self {
-            few: Table::with_bytes(bytes / 8 * 3, 0),
+            few: Table::with_bytes(bytes / 4, 0),
             pairs: Table::with_bytes(bytes / 2, SERIES_BYTES),
             sources: Table::with_bytes(bytes / 8, 0),
+            promotion: Promotion::with_bytes(bytes / 8, seed),
         }
     }
 
@@ -96,18 +93,17 @@ impl Beacons {
         )
     }
 
-    /// Adds something to a pair that was met before, and gives it more room if it needs that. False if it was not met.
-    fn add(&mut self, pair: &Pair, add: impl FnOnce(&mut Series)) -> bool {
-        if let Some(series) = self.few.get_mut(pair) {
-            if !series.full() {
-                add(series);
+    /// Notes something of a pair that was met before, and gives it more room if it needs that. False if it was not met.
+    fn note(&mut self, pair: &Pair, step: Step) -> bool {
+        if let Some(few) = self.few.get_mut(pair) {
+            if few.note(step) {
                 return true;
             }
-            if let Some(series) = self.few.remove(pair) {
-                self.pairs.entry(*pair, || series);
-            }
+            let series = Series::of(few);
+            self.few.remove(pair);
+            self.pairs.entry(*pair, || series);
         }
-        self.pairs.get_mut(pair).map(add).is_some()
+        self.pairs.get_mut(pair).map(|series| series.note(step)).is_some()
     }
 
     /// True if the contacts of a pair have a beacon's rhythm.
@@ -115,10 +111,21 @@ impl Beacons {
         self.pairs.get(pair).is_some_and(|series| series.regular)
     }
 
-    pub(super) fn tick(&mut self, now_ns: u64) {
-        for pairs in [&mut self.few, &mut self.pairs] {
-            pairs.retain(|series| series.last_ns.saturating_add(KEEP_NS) > now_ns);
+    /// Reads what a new connection will ask for, so that it is in the cache by then.
+    pub(super) fn touch(&self, seen: &Seen) {
+        self.sources.touch_key(&seen.source);
+        let pair = (seen.source, seen.target, seen.port, seen.protocol);
+        self.few.touch_key(&pair);
+        if self.few.crowded() {
+            self.promotion.touch(&pair.packed());
         }
+    }
+
+    pub(super) fn tick(&mut self, now_ns: u64) {
+        self.few
+            .retain(|few| few.last_ns().saturating_add(KEEP_NS) > now_ns);
+        self.pairs
+            .retain(|series| series.last_ns.saturating_add(KEEP_NS) > now_ns);
         self.sources
             .retain(|tested| tested.last_ns.saturating_add(KEEP_NS) > now_ns);
     }
@@ -142,10 +149,7 @@ impl Beacons {
         let watched = contact.direction() == Direction::InternalToExternal
             || contact.direction() == Direction::InternalToInternal
                 && (settings.internal || contact.port == 53);
-        if settings.mode != DetectorMode::Full
-            || !watched
-            || PERIODIC.contains(&(contact.protocol, contact.port))
-        {
+        if settings.mode != DetectorMode::Full || !watched || periodic(contact.protocol, contact.port) {
             return;
         }
         let pair = (contact.source, contact.target, contact.port, contact.protocol);
@@ -154,23 +158,19 @@ impl Beacons {
                 let tested = self.sources.entry(contact.source, Tested::default);
                 tested.destinations |= 1 << (hash(7, &contact.target) % 128);
                 tested.last_ns = tested.last_ns.max(contact.start_ns);
-                let start_ns = contact.start_ns;
-                if self.add(&pair, |series| series.add(start_ns)) {
+                if self.note(&pair, Step::Opened(contact.start_ns)) {
                     self.again(pair, contact, time_ns, context);
-                } else {
-                    self.few.entry(pair, || Series::new(start_ns)).add(start_ns);
+                } else if !self.few.crowded() || self.promotion.meet(&pair.packed()) {
+                    self.few.entry(pair, || Few::new(contact.start_ns));
                 }
             }
             Event::Settled => {
                 let failed = contact.verdict.failed();
-                self.add(&pair, |series| {
-                    series.failed += u64::from(failed);
-                    series.accepted += u64::from(!failed);
-                });
+                self.note(&pair, Step::Settled { failed });
             }
             Event::Closed => {
                 let size = u32::try_from(contact.sent.bytes).unwrap_or(u32::MAX);
-                self.add(&pair, |series| series.sizes.push(size));
+                self.note(&pair, Step::Closed(size));
             }
             _ => {}
         }
@@ -456,6 +456,21 @@ mod tests {
                         }
                     },
                     expected: None,
+                },
+                Case {
+                    name: "among more strangers than there is room for",
+                    set: &["detect.memory_bytes=4194304"],
+                    traffic: |wire| {
+                        for n in 0..14_u16 {
+                            for stranger in 0..2_000_u16 {
+                                let at = f64::from(n) * 60.0 + f64::from(stranger) * 0.01;
+                                let to = format!("198.51.{}.{}", stranger / 200, stranger % 200);
+                                wire.udp(at, &format!("10.1.0.{n}"), &to, 9000, None, 60, 0);
+                            }
+                            wire.session(f64::from(n) * 60.0 + 30.0, A, C2, 443, 0.2, 500, 900);
+                        }
+                    },
+                    expected: Some("regular_gaps"),
                 },
                 Case {
                     name: "a resolver and the one above it",

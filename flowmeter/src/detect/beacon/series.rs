@@ -7,12 +7,85 @@ use crate::detect::table::Entry;
 /// Newest starts that are kept.
 pub(super) const STARTS: usize = 64;
 /// Starts before which there is no rhythm: most pairs meet once or twice, and have little room.
-pub(super) const FEW: usize = 4;
+const FEW: usize = 4;
 /// Starts closer than this are one visit: parallel connections of one program.
 const BURST_NS: u64 = 200_000_000;
 pub(super) const HOUR_NS: u64 = 3_600_000_000_000;
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// What is noted of a contact.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Step {
+    /// When it began.
+    Opened(u64),
+    Settled {
+        failed: bool,
+    },
+    /// Bytes sent.
+    Closed(u32),
+}
+
+/// A pair that has met up to [`FEW`] times.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Few {
+    starts: [u64; FEW],
+    sizes: [u32; FEW],
+    failed: u32,
+    accepted: u32,
+    opened: u8,
+    closed: u8,
+}
+
+impl Entry for Few {
+    fn suspicion(&self) -> u32 {
+        self.opened.into()
+    }
+
+    fn last_ns(&self) -> u64 {
+        self.starts.into_iter().max().unwrap_or(0)
+    }
+}
+
+impl Few {
+    pub(super) fn new(start_ns: u64) -> Self {
+        Self {
+            starts: [start_ns, 0, 0, 0],
+            opened: 1,
+            ..Self::default()
+        }
+    }
+
+    /// False if there is no more room.
+    pub(super) fn note(&mut self, step: Step) -> bool {
+        if usize::from(self.opened.max(self.closed)) >= FEW {
+            return false;
+        }
+        match step {
+            Step::Opened(start_ns) => {
+                if let Some(place) = self.starts.get_mut(usize::from(self.opened)) {
+                    *place = start_ns;
+                }
+                self.opened += 1;
+            }
+            Step::Settled { failed } => {
+                let count = if failed {
+                    &mut self.failed
+                } else {
+                    &mut self.accepted
+                };
+                *count = count.saturating_add(1);
+            }
+            Step::Closed(size) => {
+                if let Some(place) = self.sizes.get_mut(usize::from(self.closed)) {
+                    *place = size;
+                }
+                self.closed += 1;
+            }
+        }
+        true
+    }
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Series {
     pub(super) first_ns: u64,
     pub(super) last_ns: u64,
@@ -45,34 +118,40 @@ impl Entry for Series {
 }
 
 impl Series {
-    pub(super) fn new(start_ns: u64) -> Self {
-        Self {
-            first_ns: start_ns,
-            last_ns: start_ns,
-            count: 0,
-            starts: Ring::default(),
-            sizes: Ring::default(),
-            failed: 0,
-            accepted: 0,
-            hours: 0,
-            next_look: 0,
-            regular: false,
-            told: 0,
+    pub(super) fn of(few: &Few) -> Self {
+        let first_ns = few.starts.first().copied().unwrap_or(0);
+        let mut series = Self {
+            first_ns,
+            last_ns: first_ns,
+            failed: few.failed.into(),
+            accepted: few.accepted.into(),
+            ..Self::default()
+        };
+        for start_ns in few.starts.iter().take(few.opened.into()) {
+            series.note(Step::Opened(*start_ns));
         }
+        for size in few.sizes.iter().take(few.closed.into()) {
+            series.note(Step::Closed(*size));
+        }
+        series
     }
 
-    /// The next contact takes more room than the first few.
-    pub(super) fn full(&self) -> bool {
-        self.starts.values().len().max(self.sizes.values().len()) >= FEW
-    }
-
-    pub(super) fn add(&mut self, start_ns: u64) {
-        self.count += 1;
-        self.first_ns = self.first_ns.min(start_ns);
-        self.last_ns = self.last_ns.max(start_ns);
-        let hour = (start_ns.saturating_sub(self.first_ns) / HOUR_NS).min(63);
-        self.hours |= 1 << hour;
-        self.starts.push(start_ns);
+    pub(super) fn note(&mut self, step: Step) {
+        match step {
+            Step::Opened(start_ns) => {
+                self.count += 1;
+                self.first_ns = self.first_ns.min(start_ns);
+                self.last_ns = self.last_ns.max(start_ns);
+                let hour = (start_ns.saturating_sub(self.first_ns) / HOUR_NS).min(63);
+                self.hours |= 1 << hour;
+                self.starts.push(start_ns);
+            }
+            Step::Settled { failed } => {
+                self.failed += u64::from(failed);
+                self.accepted += u64::from(!failed);
+            }
+            Step::Closed(size) => self.sizes.push(size),
+        }
     }
 
     /// Gaps between visits in ascending order, and the last visit.
@@ -94,43 +173,26 @@ impl Series {
     }
 }
 
-/// The newest of some values, up to [`STARTS`]. The first [`FEW`] take no memory of their own.
+/// The newest of some values, up to [`STARTS`].
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Ring<T> {
-    few: [T; FEW],
-    many: Vec<T>,
-    /// Where the next goes.
-    next: u8,
-    count: u8,
+    values: Vec<T>,
+    /// Where the next goes once it is full.
+    next: usize,
 }
 
-impl<T: Copy + Default> Ring<T> {
-    pub(super) fn push(&mut self, value: T) {
-        let place = usize::from(self.next);
-        if let Some(free) = self.few.get_mut(place)
-            && self.many.is_empty()
-        {
-            *free = value;
-        } else {
-            if self.many.is_empty() {
-                self.many.extend(self.few);
-            }
-            match self.many.get_mut(place) {
-                Some(oldest) => *oldest = value,
-                None => self.many.push(value),
-            }
+impl<T> Ring<T> {
+    fn push(&mut self, value: T) {
+        if self.values.len() < STARTS {
+            self.values.push(value);
+        } else if let Some(oldest) = self.values.get_mut(self.next) {
+            *oldest = value;
+            self.next = (self.next + 1) % STARTS;
         }
-        self.next = (self.next + 1) % 64;
-        self.count = (self.count + 1).min(64);
     }
 
     pub(super) fn values(&self) -> &[T] {
-        let few = if self.many.is_empty() {
-            &self.few[..]
-        } else {
-            &self.many
-        };
-        few.get(..usize::from(self.count)).unwrap_or(few)
+        &self.values
     }
 }
 
@@ -139,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ring_keeps_the_newest_whether_few_or_many() {
+    fn a_ring_keeps_the_newest() {
         for count in [0, 1, 3, 4, 5, 63, 64, 65, 200_u64] {
             let mut ring = Ring::default();
             (0..count).for_each(|value| ring.push(value));

@@ -141,6 +141,11 @@ impl Seen {
         direction(self.direction)
     }
 
+    /// Its connection's first.
+    pub(in crate::detect) fn begins(&self) -> bool {
+        self.first_ns == self.start_ns && self.traffic()
+    }
+
     /// It carried something, and does not only tell an end.
     pub(super) fn traffic(&self) -> bool {
         self.sent.packets + self.received.packets > 0

@@ -16,8 +16,8 @@ use super::{
     contact::{Contact, Event, Verdict},
     episode::Subject,
     settings::nanoseconds,
-    sketch::{Promotion, hash},
-    table::Table,
+    sketch::Promotion,
+    table::{Key as _, Table},
 };
 use crate::config::detect::DetectorMode;
 use pattern::{DAY_NS, Pattern, caution};
@@ -28,13 +28,8 @@ use told::finding;
 pub(super) struct Scan {
     few: Table<IpAddr, Few>,
     sources: Table<IpAddr, Source>,
-    #[serde(skip, default = "no_promotion")]
+    #[serde(skip)]
     promotion: Promotion,
-    seed: u64,
-}
-
-fn no_promotion() -> Promotion {
-    Promotion::with_bytes(0)
 }
 
 impl Scan {
@@ -42,15 +37,13 @@ impl Scan {
         Self {
             few: Table::with_bytes(bytes / 8 * 3, 0),
             sources: Table::with_bytes(bytes / 2, SOURCE_BYTES),
-            promotion: Promotion::with_bytes(bytes / 8),
-            seed,
+            promotion: Promotion::with_bytes(bytes / 8, seed),
         }
     }
 
     pub(super) fn adopt(&mut self, other: Self) {
         self.few.adopt(other.few);
         self.sources.adopt(other.sources);
-        self.seed = other.seed;
     }
 
     pub(super) fn usage(&self) -> (usize, usize, u64) {
@@ -59,6 +52,14 @@ impl Scan {
             self.few.capacity() + self.sources.capacity(),
             self.few.evicted() + self.sources.evicted(),
         )
+    }
+
+    /// Reads what a new connection will ask for, so that it is in the cache by then.
+    pub(super) fn touch(&self, source: IpAddr) {
+        self.few.touch_key(&source);
+        if self.few.crowded() {
+            self.promotion.touch(&source.packed());
+        }
     }
 
     pub(super) fn event(
@@ -118,9 +119,11 @@ impl Scan {
                 let few = self.few.entry(contact.source, Few::default);
                 few.last_ns = few.last_ns.max(target.time_ns);
                 few.reached.add(&target);
-                for known in &mut few.failed {
-                    if known.is_some_and(|known| known.same(&target)) {
-                        *known = None;
+                if few.tried {
+                    for known in &mut few.failed {
+                        if known.is_some_and(|known| known.same(&target)) {
+                            *known = None;
+                        }
                     }
                 }
             }
@@ -146,12 +149,13 @@ impl Scan {
     fn add_few(&mut self, target: Target, contact: &Contact) -> bool {
         if self.few.crowded()
             && !self.few.contains(&contact.source)
-            && !self.promotion.meet(hash(self.seed, &contact.source))
+            && !self.promotion.meet(&contact.source.packed())
         {
             return false;
         }
         let few = self.few.entry(contact.source, Few::default);
         few.last_ns = few.last_ns.max(target.time_ns);
+        few.tried = true;
         if few.failed.iter().flatten().any(|known| known.same(&target)) {
             return false;
         }

@@ -83,10 +83,12 @@ impl Reached {
             .services
             .iter()
             .position(|(port, protocol, hosts)| (*port, *protocol) == key && *hosts != 0);
-        let widths = self.services.iter().enumerate();
-        let narrowest = widths.min_by_key(|(_, (_, _, hosts))| hosts.count_ones());
-        let narrowest = narrowest.map(|(place, _)| place);
-        if let Some(service) = place.or(narrowest).and_then(|place| self.services.get_mut(place)) {
+        let place = place.or_else(|| {
+            let widths = self.services.iter().enumerate();
+            let narrowest = widths.min_by_key(|(_, (_, _, hosts))| hosts.count_ones());
+            narrowest.map(|(place, _)| place)
+        });
+        if let Some(service) = place.and_then(|place| self.services.get_mut(place)) {
             if (service.0, service.1) != key {
                 *service = (key.0, key.1, 0);
             }
@@ -115,12 +117,15 @@ impl Reached {
     }
 }
 
-/// A source with little to its name so far.
+/// A source with little to its name so far. What each answered contact changes stands side by side.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[repr(C)]
 pub(super) struct Few {
-    pub(super) failed: [Option<Target>; FEW],
-    pub(super) reached: Reached,
     pub(super) last_ns: u64,
+    pub(super) reached: Reached,
+    /// There may be some.
+    pub(super) tried: bool,
+    pub(super) failed: [Option<Target>; FEW],
 }
 
 impl Entry for Few {
