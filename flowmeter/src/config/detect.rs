@@ -239,7 +239,7 @@ pub struct Escalation {
 impl Default for Detect {
     fn default() -> Self {
         Self {
-            memory_bytes: 128 << 20,
+            memory_bytes: 160 << 20,
             state: "/var/lib/flowmeter/state".into(),
             findings_per_minute: 60,
             learning: DAY,
