@@ -16,6 +16,7 @@ use super::super::generator::{
     Load,
     traffic::{ETHERNET, MAX_FLOWS, SOURCE_V4},
 };
+use crate::process::step;
 
 pub(super) struct Counts {
     first_flow: u32,
@@ -103,7 +104,9 @@ impl Counts {
         })
     }
 
-    /// The files that pmacctd's print plugin has left in `directory`, one for each time it wrote.
+    /// The files that pmacctd's print plugin has left in `directory`, one for each second in which it wrote. Where it wrote
+    /// twice in one second, the second writing went over the first, which leaves lines that are none: what stood there is
+    /// lost to whoever reads the file.
     pub(super) fn read_pmacctd(&mut self, directory: &Path) -> Result<()> {
         #[derive(Deserialize)]
         struct Record {
@@ -112,16 +115,22 @@ impl Counts {
             packets: u64,
             bytes: u64,
         }
+        let mut overwritten = 0;
         for entry in fs::read_dir(directory).with_context(|| format!("reading {}", directory.display()))? {
             let path = entry?.path();
             if path.extension().is_none_or(|extension| extension != "json") {
                 continue;
             }
             each_line(&path, |line| {
-                let record: Record = serde_json::from_str(line)?;
-                self.add([record.ip_src, record.ip_dst], record.packets, record.bytes);
+                match serde_json::from_str::<Record>(line) {
+                    Ok(record) => self.add([record.ip_src, record.ip_dst], record.packets, record.bytes),
+                    Err(_) => overwritten += 1,
+                }
                 Ok(())
             })?;
+        }
+        if overwritten > 0 {
+            step(&format!("pmacctd wrote over itself: {overwritten} lines cannot be read"));
         }
         Ok(())
     }
@@ -237,9 +246,10 @@ mod tests {
     }
 
     #[test]
-    fn records_of_one_flow_in_pmacctd_s_files_are_added_up() {
+    fn records_of_one_flow_in_pmacctd_s_files_are_added_up_as_far_as_they_can_be_read() {
         let line = r#"{"event_type":"purge","ip_src":"10.0.0.1","ip_dst":"198.18.0.1","port_src":1,"port_dst":2,"ip_proto":"udp","packets":1,"bytes":46}"#;
-        let text = format!("{line}\n{line}\n");
+        // Between them a hole, as two writers of one file leave it.
+        let text = format!("{line}\n\0\0\0{line}\n{line}\n");
         let read = |counts: &mut Counts, file: &Path| counts.read_pmacctd(file.parent().unwrap());
         assert_eq!(
             counted(&text, read, "out.json"),
