@@ -130,7 +130,9 @@ impl Counts {
             })?;
         }
         if overwritten > 0 {
-            step(&format!("pmacctd wrote over itself: {overwritten} lines cannot be read"));
+            step(&format!(
+                "pmacctd wrote over itself: {overwritten} lines cannot be read"
+            ));
         }
         Ok(())
     }
