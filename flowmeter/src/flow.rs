@@ -1,6 +1,6 @@
 //! What travels between the stages: flow records out of a capture, connection slices out of the tracker.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use flowmeter_common::{
     FlowCounters, FlowKey, InterfaceCounters, SpillCounters, SpillKey, Tunnel, uncounted::Count,
@@ -183,6 +183,36 @@ pub struct Slice {
     pub reverse: FlowCounters,
     /// Set in the last slice of a connection only.
     pub end: Option<EndReason>,
+}
+
+/// Nothing between nobody: for what is filled in later.
+impl Default for Slice {
+    fn default() -> Self {
+        let nowhere = Endpoint {
+            ip: Ipv4Addr::UNSPECIFIED.into(),
+            port: 0,
+        };
+        Self {
+            ifindex: 0,
+            vlan_id: 0,
+            tunnel: Tunnel::None,
+            tunnel_id: 0,
+            fragment: false,
+            ipv6: false,
+            protocol: 0,
+            initiator: nowhere,
+            responder: nowhere,
+            basis: InitiatorBasis::Address,
+            outcome: Outcome::Unanswered,
+            id: 0,
+            start_ns: 0,
+            last_ns: 0,
+            initiator_egress: false,
+            forward: FlowCounters::default(),
+            reverse: FlowCounters::default(),
+            end: None,
+        }
+    }
 }
 
 impl Slice {

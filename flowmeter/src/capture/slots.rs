@@ -52,8 +52,7 @@ struct Mapping<T> {
 impl<T: Pod> Mapping<T> {
     /// `count` elements from `first` on, which starts a page.
     fn of(map: BorrowedFd<'_>, first: usize, count: usize) -> io::Result<Self> {
-        let too_large = || io::Error::from(io::ErrorKind::InvalidInput);
-        let length = NonZeroUsize::new(count * size_of::<T>()).ok_or_else(too_large)?;
+        let length = NonZeroUsize::new(count * size_of::<T>()).ok_or(io::ErrorKind::InvalidInput)?;
         let offset = i64::try_from(first * size_of::<T>()).map_err(io::Error::other)?;
         // SAFETY: a new mapping, at a place that the kernel chooses. It refuses one that goes beyond the map.
         let start = unsafe {

@@ -199,6 +199,7 @@ impl Dos {
     }
 
     pub(super) fn event(&mut self, now_ns: u64, event: &Event, contact: &Contact, context: &mut Context<'_>) {
+        // A flood is mostly events that say nothing here: before settings are looked up.
         let tells = match event {
             Event::Opened => false,
             Event::Traffic(traffic) => traffic.sent.packets >= 1000,

@@ -230,9 +230,6 @@ impl Episodes {
 
     /// Ends what has been quiet for long enough, and tells what was over the cap.
     pub(super) fn tick(&mut self, settings: &Settings, now_ns: u64) {
-        if now_ns / MINUTE_NS <= self.minute && now_ns < self.next_sweep_ns {
-            return;
-        }
         self.turn_minute(now_ns);
         if now_ns < self.next_sweep_ns {
             return;

@@ -1,12 +1,12 @@
 //! What connections send within one interval, added up where their slices will lie: of a million flows nothing has to
 //! be copied when the interval closes, and the room of their slices is there once.
 
-use std::{collections::VecDeque, net::Ipv4Addr};
+use std::collections::VecDeque;
 
-use flowmeter_common::{FlowCounters, Tunnel};
+use flowmeter_common::FlowCounters;
 
 use super::key::{Pair, Side};
-use crate::flow::{Endpoint, InitiatorBasis, Outcome, Slice};
+use crate::flow::Slice;
 
 /// Where a slice in the making lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,11 +38,11 @@ impl Traffic {
     pub(super) fn open(&mut self, slot: u32) -> Place {
         self.slots.push_back(slot);
         if let Some(place) = self.vacant.pop() {
-            *self.slice_mut(place) = blank();
+            *self.slice_mut(place) = Slice::default();
             return place;
         }
         let place = Place(u32::try_from(self.slices.len()).unwrap_or(u32::MAX));
-        self.slices.push(blank());
+        self.slices.push(Slice::default());
         place
     }
 
@@ -109,34 +109,6 @@ impl Traffic {
     }
 }
 
-/// Nothing of it counts but the counters.
-fn blank() -> Slice {
-    let nowhere = Endpoint {
-        ip: Ipv4Addr::UNSPECIFIED.into(),
-        port: 0,
-    };
-    Slice {
-        ifindex: 0,
-        vlan_id: 0,
-        tunnel: Tunnel::None,
-        tunnel_id: 0,
-        fragment: false,
-        ipv6: false,
-        protocol: 0,
-        initiator: nowhere,
-        responder: nowhere,
-        basis: InitiatorBasis::Address,
-        outcome: Outcome::Unanswered,
-        id: 0,
-        start_ns: 0,
-        last_ns: 0,
-        initiator_egress: false,
-        forward: FlowCounters::default(),
-        reverse: FlowCounters::default(),
-        end: None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -147,7 +119,7 @@ mod tests {
         let place = traffic.open(id);
         let slice = Slice {
             id: id.into(),
-            ..blank()
+            ..Slice::default()
         };
         traffic.finish(place, slice);
         place
@@ -179,7 +151,7 @@ mod tests {
             there.sort_by_key(|(id, _)| keys[*id as usize]);
             let (ids, places): (Vec<_>, Vec<_>) =
                 there.into_iter().map(|(id, place)| (u64::from(id), place)).unzip();
-            let mut slices: Vec<_> = before.then(|| Slice { id: 1000, ..blank() }).into_iter().collect();
+            let mut slices: Vec<_> = before.then(|| Slice { id: 1000, ..Slice::default() }).into_iter().collect();
             traffic.close(places.into_iter(), &mut slices);
             let written: Vec<_> = slices.iter().map(|slice| slice.id).collect();
             let expected: Vec<_> = before.then_some(1000).into_iter().chain(ids).collect();

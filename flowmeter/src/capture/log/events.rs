@@ -6,7 +6,6 @@ mod event;
 
 pub(crate) use event::Count;
 use event::Event;
-use flowmeter_common::Tunnel;
 
 use super::{
     Fault, Parsed, Parser, Wrong,
@@ -17,7 +16,7 @@ use crate::{
         problem::What,
         replay::{Gathered, Interfaces},
     },
-    flow::{Endpoint, InitiatorBasis, Outcome, Slice},
+    flow::Slice,
 };
 
 pub struct EventParser {
@@ -30,31 +29,8 @@ pub struct EventParser {
 
 impl Default for EventParser {
     fn default() -> Self {
-        let nowhere = Endpoint {
-            ip: std::net::Ipv4Addr::UNSPECIFIED.into(),
-            port: 0,
-        };
         Self {
-            slice: Slice {
-                ifindex: 0,
-                vlan_id: 0,
-                tunnel: Tunnel::None,
-                tunnel_id: 0,
-                fragment: false,
-                ipv6: false,
-                protocol: 0,
-                initiator: nowhere,
-                responder: nowhere,
-                basis: InitiatorBasis::Address,
-                outcome: Outcome::Unanswered,
-                id: 0,
-                start_ns: 0,
-                last_ns: 0,
-                initiator_egress: false,
-                forward: Default::default(),
-                reverse: Default::default(),
-                end: None,
-            },
+            slice: Slice::default(),
             interface: String::new(),
             synthetic: false,
             sampling: 1,

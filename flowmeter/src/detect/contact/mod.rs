@@ -118,26 +118,31 @@ impl Contacts {
                 let over = self.outcomes.take(contact, seen, Met::Known, tell);
                 (seen.contact, over)
             }
-            Some(_) => (seen.contact, self.begin(seen.contact, seen, tell)),
+            Some(_) => (seen.contact, self.begin(Some(seen.contact), seen, tell)),
             // A weaker guess at the initiator does not turn a connection round.
             None if seen.basis > InitiatorBasis::IcmpType => match self.table.get_mut(&seen.reverse) {
                 Some(contact) if seen.goes_on_with(contact) => {
                     let over = self.outcomes.take(contact, seen, Met::Turned, tell);
                     (seen.reverse, over)
                 }
-                Some(_) => (seen.contact, self.begin(seen.reverse, seen, tell)),
-                None => (seen.contact, self.begin(seen.contact, seen, tell)),
+                Some(_) => (seen.contact, self.begin(Some(seen.reverse), seen, tell)),
+                None => (seen.contact, self.begin(None, seen, tell)),
             },
-            None => (seen.contact, self.begin(seen.contact, seen, tell)),
+            None => (seen.contact, self.begin(None, seen, tell)),
         };
         if over {
             self.table.remove(&key);
         }
     }
 
-    /// The first slice of a connection, in the place of what stood under `old`.
-    fn begin(&mut self, old: u64, seen: &Seen, tell: &mut impl FnMut(u64, Event, &Contact, bool)) -> bool {
-        if let Some(old) = self.table.remove(&old)
+    /// The first slice of a connection, in the place of what stands under `old`.
+    fn begin(
+        &mut self,
+        old: Option<u64>,
+        seen: &Seen,
+        tell: &mut impl FnMut(u64, Event, &Contact, bool),
+    ) -> bool {
+        if let Some(old) = old.and_then(|old| self.table.remove(&old))
             && !old.ended()
         {
             tell(old.last_ns, Event::Closed, &old, self.outcomes.one_sided());
