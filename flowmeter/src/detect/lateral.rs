@@ -118,14 +118,15 @@ impl Lateral {
             Event::Traffic(_) => contact.verdict == Verdict::Accepted,
             Event::Opened | Event::Closed => false,
         };
-        let settings = &context.settings_of(contact).lateral_movement;
         if !tells
             || contact.direction() != Direction::InternalToInternal
             || !contact.is_tcp()
             || !contact.unicast
-            || settings.mode != DetectorMode::Full
-            || !settings.ports.contains(&contact.port)
         {
+            return;
+        }
+        let settings = &context.settings_of(contact).lateral_movement;
+        if settings.mode != DetectorMode::Full || !settings.ports.contains(&contact.port) {
             return;
         }
         let key = (contact.source, contact.target, contact.port);
